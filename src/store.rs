@@ -1,0 +1,130 @@
+//! The store is the only truth: what a client was told is accepted is committed here first.
+//!
+//! One trait, two implementations (Postgres, SQLite), one conformance suite that both pass. Every method is one
+//! transaction. Times and leases go by the store's own clock, never by a node's.
+
+mod types;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+
+use crate::ids::{AgentId, ConversationId, NodeId, SessionId, TurnId};
+
+pub use types::*;
+
+/// Where agents, conversations, sessions, messages and turns live.
+#[async_trait]
+pub trait Store: Send + Sync + 'static {
+    /// Brings the schema up to this build's version. Safe from many nodes at once.
+    ///
+    /// Refuses a schema newer than this build with [`StoreError::SchemaTooNew`].
+    async fn migrate(&self) -> Result<(), StoreError>;
+
+    /// Proves that the store answers and that its schema is the one this build knows.
+    async fn check(&self) -> Result<(), StoreError>;
+
+    /// The agent of this id, if one was declared.
+    async fn agent(&self, id: AgentId) -> Result<Option<Agent>, StoreError>;
+
+    /// Makes a session, durable before this returns, in a new conversation or (`new.resume`) in one of the owner's.
+    ///
+    /// `None`: the conversation to resume is unknown or belongs to somebody else.
+    async fn create_session(&self, new: &NewSession) -> Result<Option<Session>, StoreError>;
+
+    /// The session of this id, whoever owns it.
+    async fn session(&self, id: SessionId) -> Result<Option<Session>, StoreError>;
+
+    /// The owner's conversations that have messages, most recent activity first (ties: larger id first).
+    async fn list_conversations(
+        &self,
+        owner: &Owner,
+        query: &ConversationQuery,
+    ) -> Result<Page<ConversationSummary>, StoreError>;
+
+    /// Titles a conversation; says whether the owner has it.
+    async fn rename_conversation(&self, owner: &Owner, id: ConversationId, title: &str) -> Result<bool, StoreError>;
+
+    /// Messages with `seq` below `before` (or the newest), newest first.
+    async fn messages(
+        &self,
+        conversation: ConversationId,
+        before: Option<i64>,
+        limit: u32,
+    ) -> Result<Page<Message>, StoreError>;
+
+    /// The newest `limit` messages, oldest first: what a model is shown.
+    async fn history(&self, conversation: ConversationId, limit: u32) -> Result<Vec<Message>, StoreError>;
+
+    /// Accepts a message in one commit: the message and a turn for it, already claimed when `new.claim` says so.
+    ///
+    /// Idempotent by (session, request id); at most one active turn per conversation.
+    async fn accept_turn(&self, new: &NewTurn) -> Result<Acceptance, StoreError>;
+
+    /// Claims the oldest turn that is queued or whose lease ran out: `epoch` and `attempt` grow by one.
+    async fn claim_turn(&self, claim: &Claim) -> Result<Option<ClaimedTurn>, StoreError>;
+
+    /// Extends every lease this holder has; returns the turns it still holds. One that is missing is lost.
+    async fn renew_leases(&self, claim: &Claim) -> Result<Vec<HeldTurn>, StoreError>;
+
+    /// Gives every turn of this holder back to the queue, without consuming an attempt. Returns how many.
+    async fn release_turns(&self, holder: NodeId) -> Result<u64, StoreError>;
+
+    /// Asks for a turn to end: a queued one is cancelled at once, a running one is marked for its holder.
+    async fn cancel_turn(&self, session: SessionId, request_id: &str) -> Result<Cancellation, StoreError>;
+
+    /// Ends a turn this holder runs: its answer (if any) becomes a message, in the same commit.
+    async fn finish_turn(&self, finish: &Finish) -> Result<Finished, StoreError>;
+
+    /// The turn of this id.
+    async fn turn(&self, id: TurnId) -> Result<Option<Turn>, StoreError>;
+
+    /// The turn of a conversation that is queued, running or parked.
+    async fn active_turn(&self, conversation: ConversationId) -> Result<Option<Turn>, StoreError>;
+
+    /// How many turns wait in the queue.
+    async fn queued_turns(&self) -> Result<u64, StoreError>;
+}
+
+/// A store that any part of the node may hold.
+pub type SharedStore = Arc<dyn Store>;
+
+/// Who takes turns, and for how long at a time.
+#[derive(Clone, Copy, Debug)]
+pub struct Claim {
+    /// The node.
+    pub holder: NodeId,
+    /// How long a lease runs, by the store's clock.
+    pub lease: Duration,
+}
+
+/// Why a store call did not succeed. Foreign errors are classified where they arise.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The store cannot be reached, or did not answer in time. Trying again may help.
+    #[error("the store is out of reach: {0}")]
+    Unavailable(String),
+    /// The schema is newer than this build.
+    #[error("the store has schema version {found}, this build knows {known}; install a newer build")]
+    SchemaTooNew {
+        /// Version found.
+        found: i64,
+        /// Version this build knows.
+        known: i64,
+    },
+    /// The schema is older than this build: `switchboard migrate` has not run.
+    #[error("the store has schema version {found}, this build needs {known}; run `switchboard migrate`")]
+    SchemaTooOld {
+        /// Version found.
+        found: i64,
+        /// Version this build needs.
+        known: i64,
+    },
+    /// A row could not be read; names the table, the column and the row.
+    #[error("unreadable row: {0}")]
+    Corrupt(String),
+    /// Anything else: a defect of this build or of the store.
+    #[error("store failure: {0}")]
+    Internal(String),
+}

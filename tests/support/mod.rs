@@ -1,0 +1,4 @@
+//! What tests stand on.
+
+pub mod gateway;
+pub mod services;
