@@ -1,4 +1,5 @@
-//! What tests stand on.
+//! What tests stand on. To wait, await an event; where there is none, use [`eventually::assert_eventually`], never a sleep.
 
+pub mod eventually;
 pub mod gateway;
 pub mod services;
