@@ -10,4 +10,5 @@ pub mod dev;
 pub mod ids;
 pub mod model;
 pub mod protocol;
+pub mod secret;
 pub mod store;
