@@ -1,9 +1,19 @@
 //! The model behind an agent: takes a conversation and streams what it answers.
 
+mod demo;
+pub mod gateway;
+mod metrics;
+mod scripted;
+
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use futures_util::stream::BoxStream;
+
+pub use demo::Demo;
+pub use gateway::Gateway;
+pub use metrics::Metrics;
+pub use scripted::{Gate, Script, Scripted};
 
 /// Answers a conversation with a stream of deltas.
 #[async_trait]
@@ -72,7 +82,7 @@ pub struct ToolCall {
     pub id: String,
     /// The tool.
     pub name: String,
-    /// The arguments: JSON as text, exactly as the model wrote it.
+    /// The arguments: JSON as text, exactly as the model wrote it; empty when it wrote none.
     pub arguments: String,
 }
 
@@ -120,6 +130,9 @@ pub enum ModelError {
         /// HTTP status.
         status: u16,
     },
+    /// The gateway reported an error of its own in the middle of the answer.
+    #[error("the model gateway failed in the middle of the answer")]
+    Failed,
     /// The stream ended before the answer was complete.
     #[error("the model gateway cut the answer off")]
     Interrupted,
