@@ -2,32 +2,49 @@
 //! that a client was promised depends on it. What it lost is found by sequence numbers and fetched from the holder or the store.
 
 mod envelope;
+mod local;
+mod metrics;
+mod nats;
 mod subject;
 
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use tokio::sync::{mpsc, watch};
+use futures_util::stream::{BoxStream, Stream, StreamExt};
+use tokio::sync::watch;
 
 pub use envelope::{Envelope, Kind};
+pub use local::{LocalBus, LocalConfig, LocalHub};
+pub use metrics::Metrics;
+pub use nats::{NatsBus, NatsConfig, NatsConfigError};
 pub use subject::Subject;
+
+/// The largest payload of a message, request or answer, in bytes: NATS's own limit of 1 MiB, less room for headers.
+/// A sender with more to say splits it; what is larger is dropped and counted.
+pub const MAX_MESSAGE: usize = 1024 * 1024 - 4096;
 
 /// Carries messages between nodes: in one process ([`LocalBus`]) or through NATS ([`NatsBus`]).
 #[async_trait]
 pub trait Bus: Send + Sync + 'static {
-    /// Hands a message over for delivery and returns at once. When the queue towards the broker is full, or the bus is
-    /// down, the message is dropped and counted. A node does not receive what it published itself.
+    /// Hands a message over for delivery and returns at once. When the queue towards the broker is full, the bus is
+    /// down, or the payload exceeds [`MAX_MESSAGE`], the message is dropped and counted. A node does not receive what it
+    /// published itself.
     fn publish(&self, subject: &Subject, message: Outgoing);
 
-    /// Receives every message of a subject until the subscription is dropped.
+    /// Receives every message of a subject until the subscription is dropped. Also succeeds while the bus is down: the
+    /// subscription then takes effect before `generation` tells that the bus is back.
+    ///
+    /// It takes effect soon, not at once. Whoever answers a later [`request`](Self::request) of this bus may rely on it:
+    /// what is published after that request arrived is delivered.
     async fn subscribe(&self, subject: &Subject) -> Result<Subscription, BusError>;
 
     /// Shares a subject with the other members of its queue group: each message goes to one of them. Dropping the
     /// subscription leaves the group.
     async fn join(&self, subject: &Subject) -> Result<Subscription, BusError>;
 
-    /// Sends a message and waits for one answer, at most the configured time.
+    /// Sends a message and waits for one answer, at most the configured time. A node does not reach itself: without
+    /// another node on the subject the answer is [`BusError::NoResponders`].
     async fn request(&self, subject: &Subject, message: Outgoing) -> Result<Bytes, BusError>;
 
     /// The connection's state. Every change of `generation` is a gap: messages may have been lost.
@@ -79,17 +96,18 @@ impl std::fmt::Debug for Reply {
 }
 
 /// The receiving end of a subject. Ends (`None`) when the bus is closed. Dropping it unsubscribes.
-pub struct Subscription {
-    /// Messages, in the order the bus delivered them. Bounded: what does not fit is dropped and counted.
-    pub(crate) messages: mpsc::Receiver<Incoming>,
-    /// Unsubscribes when dropped.
-    pub(crate) _guard: Box<dyn Send + Sync>,
-}
+pub struct Subscription(BoxStream<'static, Incoming>);
 
 impl Subscription {
-    /// Waits for the next message.
+    /// Wraps an implementation's stream, which unsubscribes when it is dropped. It is bounded: what does not fit is
+    /// dropped, counted, and grows the generation.
+    pub(crate) fn new(messages: impl Stream<Item = Incoming> + Send + 'static) -> Self {
+        Self(messages.boxed())
+    }
+
+    /// Waits for the next message, in the order the bus delivered them. Cancel-safe.
     pub async fn next(&mut self) -> Option<Incoming> {
-        self.messages.recv().await
+        self.0.next().await
     }
 }
 
@@ -114,6 +132,9 @@ pub enum BusError {
     /// The bus is not connected.
     #[error("the bus is not connected")]
     Disconnected,
+    /// The payload exceeds [`MAX_MESSAGE`], or a lower limit of the broker.
+    #[error("the message is too large for the bus")]
+    TooLarge,
 }
 
 /// A bus that any part of the node may hold.
