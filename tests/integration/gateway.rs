@@ -36,8 +36,9 @@ fn build(config: Config) -> Gateway {
 }
 
 fn build_in(registry: &Registry, config: Config) -> Gateway {
-    let clock = Clock::fixed(DateTime::parse_from_rfc3339(NOON).unwrap().to_utc());
-    Gateway::new(config, clock, Metrics::register(registry).unwrap()).unwrap()
+    let clock = Clock::fixed(DateTime::parse_from_rfc3339(NOON).expect("a date").to_utc());
+    let metrics = Metrics::register(registry).expect("a fresh registry");
+    Gateway::new(config, clock, metrics).expect("a good configuration")
 }
 
 fn prompt(text: &str) -> Prompt {

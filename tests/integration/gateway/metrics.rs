@@ -9,7 +9,7 @@ use crate::support::gateway::{Answer, PROMPT_TOKENS, ScriptedGateway};
 
 /// The value of a series, written as Prometheus shows it.
 fn value(registry: &Registry, series: &str) -> String {
-    let text = TextEncoder::new().encode_to_string(&registry.gather()).unwrap();
+    let text = TextEncoder::new().encode_to_string(&registry.gather()).expect("text");
     let line = text.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
     line.unwrap_or_else(|| panic!("no {series} in\n{text}")).to_owned()
 }

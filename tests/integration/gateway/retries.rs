@@ -30,8 +30,11 @@ async fn failures_that_pass_are_tried_again_and_the_caller_sees_none_of_it() {
 async fn a_failure_that_stays_is_reported_when_the_retries_are_used_up() {
     let gateway = ScriptedGateway::start().await;
     let model = build(Config { retries: 2, ..config(&gateway) });
-    gateway.script([503, 503, 503].map(Answer::status));
-    let (_, error) = ask(&model, "hi").await;
+    let ((_, error), ()) = tokio::join!(ask(&model, "hi"), async {
+        for _ in 0..3 {
+            gateway.expect_request().await.answer(Answer::status(503));
+        }
+    });
     assert!(matches!(&error, Some(ModelError::Unavailable(why)) if why == "status 503"), "{error:?}");
     assert_eq!(gateway.requests().len(), 3);
 }
