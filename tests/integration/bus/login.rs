@@ -1,7 +1,6 @@
 //! How a node proves to NATS who it is, and NATS to the node.
 
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use base64::Engine;
@@ -11,12 +10,11 @@ use serde_json::json;
 use switchboard::bus::{BusError, NatsConfig};
 use switchboard::secret::Secret;
 use tokio::time::Instant;
-use tracing_subscriber::fmt::MakeWriter;
 use uuid::Uuid;
 
 use super::{Node, PATIENCE, conversation, message};
 use crate::support::eventually::assert_eventually;
-use crate::support::services;
+use crate::support::{log, services};
 
 #[tokio::test]
 async fn user_and_password_or_a_token_come_from_the_address() {
@@ -32,9 +30,7 @@ async fn user_and_password_or_a_token_come_from_the_address() {
 
 #[tokio::test]
 async fn wrong_credentials_leave_the_node_disconnected_logged_once_and_in_no_hurry() {
-    let log = Log::default();
-    let subscriber = tracing_subscriber::fmt().with_writer(log.clone()).with_ansi(false).finish();
-    let _logging = tracing::subscriber::set_default(subscriber);
+    let log = log::capture();
     let server = services::own_nats_with(&["--user", "jo", "--pass", "right"]).await;
     let started = Instant::now();
     let address = format!("nats://jo:wr0ng@127.0.0.1:{}", server.port());
@@ -153,34 +149,5 @@ impl Folder {
 impl Drop for Folder {
     fn drop(&mut self) {
         let _ = std::fs::remove_dir_all(&self.0);
-    }
-}
-
-/// Collects what is logged on this thread.
-#[derive(Clone, Default)]
-struct Log(Arc<Mutex<Vec<u8>>>);
-
-impl Log {
-    fn text(&self) -> String {
-        String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
-    }
-}
-
-impl std::io::Write for Log {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
-}
-
-impl<'a> MakeWriter<'a> for Log {
-    type Writer = Self;
-
-    fn make_writer(&'a self) -> Self {
-        self.clone()
     }
 }

@@ -175,18 +175,50 @@ async fn a_frozen_broker_blocks_nobody() {
     node.until(|state| !state.connected).await;
 }
 
+/// A process that ends after a flush loses nothing: here, a runtime that ends.
 #[tokio::test]
 async fn flushing_delivers_what_was_published() {
     let server = services::own_nats().await;
-    let (a, b) = (Node::on_nats(config(&server)).await, Node::on_nats(config(&server)).await);
+    let b = Node::on_nats(config(&server)).await;
     let subject = conversation();
     let mut subscription = b.subscribe(&subject).await;
-    for number in 0..500 {
-        a.publish(&subject, number.to_string());
-    }
-    patiently(a.bus.flush()).await;
-    drop(a);
+    elsewhere(async {
+        let a = Node::on_nats(config(&server)).await;
+        for number in 0..500 {
+            a.publish(&subject, number.to_string());
+        }
+        patiently(a.bus.flush()).await;
+    });
     for number in 0..500 {
         assert_eq!(next_text(&mut subscription).await, number.to_string());
     }
+}
+
+/// The client tells by events, and drops those that do not fit while nobody can read them.
+#[tokio::test]
+async fn a_lost_connection_is_noticed_under_a_flood_of_other_events() {
+    let server = services::own_nats().await;
+    let b = Node::on_nats(NatsConfig { subscription_capacity: 1, ..config(&server) }).await;
+    let subject = conversation();
+    let mut subscription = b.subscribe(&subject).await;
+    // While this thread, and with it the whole node, stands still: a flood of messages, and the end of the server.
+    elsewhere(async {
+        let a = Node::on_nats(config(&server)).await;
+        for number in 0..5000 {
+            a.publish(&subject, number.to_string());
+        }
+        patiently(a.bus.flush()).await;
+        server.stop().await.unwrap();
+    });
+    b.until(|state| !state.connected).await;
+    assert!(b.dropped("slow_subscription") > 0.0);
+    assert_eq!(next_text(&mut subscription).await, "0");
+    server.start_again().await.unwrap();
+    b.until(|state| state.connected).await;
+}
+
+/// Does the work on a thread and a runtime of its own, while this thread stands still; both are gone afterwards.
+fn elsewhere(work: impl Future<Output = ()> + Send) {
+    let run = || tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(work);
+    std::thread::scope(|scope| scope.spawn(run).join().unwrap());
 }
