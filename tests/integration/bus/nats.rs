@@ -161,7 +161,8 @@ async fn a_frozen_broker_blocks_nobody() {
     .await;
     server.pause().await.unwrap();
     let subject = conversation();
-    assert_eq!(patiently(node.bus.request(&subject, message(""))).await, Err(BusError::Timeout));
+    // Which error it is depends on whether the probes have given the connection up by then.
+    patiently(node.bus.request(&subject, message(""))).await.unwrap_err();
     patiently(node.bus.flush()).await;
     patiently(node.bus.subscribe(&subject)).await.unwrap();
     // The buffers of the system and of the client take some; then the queue is full, or the connection is given up.
