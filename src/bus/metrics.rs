@@ -71,7 +71,11 @@ impl Metrics {
             registry.register(Box::new(counters.clone()))?;
             Ok::<_, prometheus::Error>(counters)
         };
-        let dropped = by("dropped_total", "Messages that were dropped.", "reason")?;
+        let dropped = by(
+            "dropped_total",
+            "Messages that were dropped; of a flood at a slow subscription, NATS tells of some only.",
+            "reason",
+        )?;
         let requests = by("requests_total", "Requests to other nodes, by how they ended.", "result")?;
         Ok(Self(Arc::new(Counters {
             connected: gauge("connected", "1 while messages can be carried.")?,

@@ -7,7 +7,7 @@ use super::{DevError, Tools, wheel};
 
 /// A running NATS server without JetStream.
 ///
-/// Ends, and is removed with its log, when this value is dropped or this process ends in whatever way. It listens on 127.0.0.1 alone and asks nobody for a password:
+/// Ends, and is removed with its log, when this value is dropped or this process ends in whatever way. It listens on 127.0.0.1 alone and asks nobody for a password unless told to:
 /// whoever is on this machine can read what passes. It belongs to no runtime: tests that each have their own may share it.
 pub struct Nats {
     supervisor: Supervisor,
@@ -16,16 +16,22 @@ pub struct Nats {
 impl Nats {
     /// Starts a server on a free port and waits until it takes connections.
     pub async fn start(tools: &Tools) -> Result<Self, DevError> {
+        Self::start_with(tools, &[]).await
+    }
+
+    /// The same with more arguments for the server, to have it ask for a password or speak TLS.
+    pub async fn start_with(tools: &Tools, arguments: &[&str]) -> Result<Self, DevError> {
         let programs = tools.programs(&wheel::NATS).await?;
         let folder = tools.folder("nats")?;
         let argument = |path: &Path| path.to_string_lossy().into_owned();
-        let command = vec![
+        let mut command = vec![
             argument(&programs.join(wheel::NATS.program)),
             "--addr".to_owned(),
             "127.0.0.1".to_owned(),
             "--ports_file_dir".to_owned(),
             argument(&folder),
         ];
+        command.extend(arguments.iter().map(|text| (*text).to_owned()));
         let program = Program { name: "NATS", command, last_signal: "KILL", folder, ready: is_ready };
         let supervisor = Supervisor::start(program, tools.account()).await?;
         tools.say(&format!("started NATS on 127.0.0.1:{}", supervisor.port()));

@@ -1,8 +1,10 @@
 //! The bus: one suite for both implementations, and what a broker can do to the one that has one.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
 mod conformance;
+mod login;
 mod nats;
-mod server;
 
 use std::time::Duration;
 
@@ -12,9 +14,11 @@ use switchboard::bus::{
     Bus, BusError, BusState, Incoming, LocalConfig, LocalHub, Metrics, NatsBus, NatsConfig, Outgoing, Subject,
     Subscription,
 };
+use switchboard::dev::Nats;
 use switchboard::ids::{ConversationId, NodeId};
+use switchboard::secret::Secret;
 
-use self::server::Server;
+use crate::support::services;
 
 /// Longer than anything here takes; a test that waits this long has failed.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -119,13 +123,13 @@ impl Cluster for LocalCluster {
 }
 
 struct NatsCluster {
-    server: Server,
+    prefix: String,
     limits: Limits,
 }
 
 impl Cluster for NatsCluster {
     async fn start(limits: Limits) -> Self {
-        Self { server: Server::start(0, &[]).await, limits }
+        Self { prefix: services::nats_prefix(), limits }
     }
 
     async fn node(&self) -> Node {
@@ -133,10 +137,16 @@ impl Cluster for NatsCluster {
             subscription_capacity: self.limits.subscription_capacity,
             publish_queue: self.limits.publish_queue,
             request_timeout: self.limits.request_timeout,
-            ..self.server.config()
+            prefix: self.prefix.clone(),
+            ..config(services::nats().await)
         })
         .await
     }
+}
+
+/// How to reach this server.
+fn config(server: &Nats) -> NatsConfig {
+    NatsConfig { servers: vec![Secret::new(server.url())], ..NatsConfig::default() }
 }
 
 fn conversation() -> Subject {

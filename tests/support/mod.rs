@@ -2,4 +2,5 @@
 
 pub mod eventually;
 pub mod gateway;
+pub mod log;
 pub mod services;

@@ -38,7 +38,12 @@ pub async fn own_postgres() -> Postgres {
 
 /// A NATS server for one test that stops or pauses it.
 pub async fn own_nats() -> Nats {
-    Nats::start(&tools()).await.unwrap_or_else(|error| panic!("{error}"))
+    own_nats_with(&[]).await
+}
+
+/// The same with more arguments for the server.
+pub async fn own_nats_with(arguments: &[&str]) -> Nats {
+    Nats::start_with(&tools(), arguments).await.unwrap_or_else(|error| panic!("{error}"))
 }
 
 /// The project's tools, which say what they do on the terminal.

@@ -2,7 +2,6 @@
 //!
 //! Server addresses carry passwords: nothing here prints one, not even in an error.
 
-use std::fmt;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -10,12 +9,14 @@ use std::time::Duration;
 use async_nats::{ConnectOptions, ServerAddr};
 use percent_encoding::percent_decode_str;
 
+use crate::secret::Secret;
+
 /// Where NATS is, who the node is there, and every limit of the connection.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub struct NatsConfig {
     /// Servers of one cluster: `nats://host:port` or `tls://host:port`, optionally with `user:password@` or `token@`
     /// (percent-encoded; the same for all). Default `nats://127.0.0.1:4222`.
-    pub servers: Vec<String>,
+    pub servers: Vec<Secret>,
     /// A credentials file with a user's JWT and seed, as `nsc` makes it.
     pub credentials_file: Option<PathBuf>,
     /// PEM file of the certificates that `tls://` servers are checked against; else the system's.
@@ -47,7 +48,7 @@ pub struct NatsConfig {
 impl Default for NatsConfig {
     fn default() -> Self {
         Self {
-            servers: vec!["nats://127.0.0.1:4222".into()],
+            servers: vec![Secret::new("nats://127.0.0.1:4222")],
             credentials_file: None,
             ca_file: None,
             prefix: "switchboard.v1".into(),
@@ -61,16 +62,6 @@ impl Default for NatsConfig {
             reconnect_max: Duration::from_secs(5),
             ping_interval: Duration::from_secs(5),
         }
-    }
-}
-
-impl fmt::Debug for NatsConfig {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("NatsConfig")
-            .field("servers", &self.redacted_servers())
-            .field("prefix", &self.prefix)
-            .field("name", &self.name)
-            .finish_non_exhaustive()
     }
 }
 
@@ -131,7 +122,7 @@ enum Login {
 impl NatsConfig {
     /// Returns the servers as they may be shown: without user, password or token.
     pub fn redacted_servers(&self) -> Vec<String> {
-        let redact = |text: &String| match server(text) {
+        let redact = |address: &Secret| match server(address.expose()) {
             Ok((address, _)) => address.as_url_str().to_owned(),
             Err(_) => "(unreadable)".to_owned(),
         };
@@ -141,9 +132,9 @@ impl NatsConfig {
     /// Reads the addresses.
     pub(super) fn servers(&self) -> Result<Servers, NatsConfigError> {
         let mut servers = Servers { addresses: Vec::new(), login: None };
-        for (index, text) in self.servers.iter().enumerate() {
+        for (index, address) in self.servers.iter().enumerate() {
             let (address, login) =
-                server(text).map_err(|reason| NatsConfigError::Server { position: index + 1, reason })?;
+                server(address.expose()).map_err(|reason| NatsConfigError::Server { position: index + 1, reason })?;
             if index > 0 && login != servers.login {
                 return Err(NatsConfigError::DifferentUsers);
             }
@@ -243,7 +234,7 @@ mod tests {
     use super::*;
 
     fn with(servers: &[&str]) -> NatsConfig {
-        NatsConfig { servers: servers.iter().map(|text| (*text).to_owned()).collect(), ..NatsConfig::default() }
+        NatsConfig { servers: servers.iter().map(|text| Secret::new(*text)).collect(), ..NatsConfig::default() }
     }
 
     #[test]

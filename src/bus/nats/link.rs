@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use async_nats::{ClientError, Event};
 use tokio::sync::{mpsc, oneshot, watch};
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::time::{MissedTickBehavior, interval, timeout};
 use tracing::{debug, error, info, warn};
 
 use super::outlet::Outlet;
@@ -76,7 +76,11 @@ impl Link {
 
     async fn on_event(&mut self, event: Event) {
         match event {
-            Event::Connected => self.on_connected().await,
+            Event::Connected => {
+                if self.shows_connected().await {
+                    self.on_connected().await;
+                }
+            }
             Event::Disconnected | Event::Closed => self.on_disconnected(),
             Event::SlowConsumer(_) => {
                 self.outlet.metrics().on_dropped(DropReason::SlowSubscription);
@@ -104,6 +108,18 @@ impl Link {
             Event::LameDuckMode => info!("nats is about to shut down"),
             Event::Draining => debug!("the nats client drains"),
         }
+    }
+
+    /// The client tells of a connection a moment before its state shows it, by which messages are let through: waits for
+    /// that, so that nobody who was told is refused. Does not wait long, the connection may be lost again.
+    async fn shows_connected(&self) -> bool {
+        let mut look = interval(Duration::from_millis(1));
+        let shown = async {
+            while !self.outlet.connected() {
+                look.tick().await;
+            }
+        };
+        timeout(RECONCILE, shown).await.is_ok()
     }
 
     async fn reconcile(&mut self) {
@@ -159,5 +175,43 @@ impl Link {
     /// Whether this trouble was not logged yet, since the connection last changed.
     fn is_new(&mut self, trouble: &str) -> bool {
         self.troubles.len() < TROUBLES && self.troubles.insert(trouble.to_owned())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use async_nats::ConnectOptions;
+    use prometheus::Registry;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpListener;
+
+    use super::*;
+    use crate::bus::Metrics;
+
+    #[tokio::test]
+    async fn a_connection_made_and_lost_is_noticed_though_every_event_is_dropped() {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        let options = ConnectOptions::new().retry_on_initial_connect();
+        let client = options.connect(address).await.unwrap();
+        let outlet = Arc::new(Outlet::new(client, 1, Metrics::register(&Registry::new()).unwrap()));
+        let subscriptions = Arc::new(Subscriptions::new(outlet.clone(), Duration::from_secs(1)));
+        let (requests, _replies) = Requests::open("inbox".into(), outlet.clone()).await.unwrap();
+        let (link, mut state, _attempted) = Link::new(outlet, requests, subscriptions);
+        let (_silent, events) = mpsc::channel(1);
+        let link = tokio::spawn(link.run(events));
+
+        let (mut server, _) = listener.accept().await.unwrap();
+        server.write_all(b"INFO {\"max_payload\":1048576}\r\n").await.unwrap();
+        assert!(server.read(&mut [0; 1024]).await.unwrap() > 0);
+        server.write_all(b"PONG\r\n").await.unwrap();
+        let patience = Duration::from_secs(20);
+        let connected = *timeout(patience, state.wait_for(|state| state.connected)).await.unwrap().unwrap();
+        assert_eq!(connected.generation, 1);
+        drop((server, listener));
+        timeout(patience, state.wait_for(|state| !state.connected)).await.unwrap().unwrap();
+        link.abort();
     }
 }
