@@ -1,8 +1,15 @@
 //! The store is the only truth: what a client was told is accepted is committed here first.
 //!
 //! One trait, two implementations (Postgres, SQLite), one conformance suite that both pass. Every method is one
-//! transaction. Times and leases go by the store's own clock, never by a node's.
+//! transaction. Times and leases go by the store's own clock, never by a node's. A text keeps every character but
+//! U+0000, which becomes U+FFFD.
 
+mod metrics;
+mod operation;
+pub mod postgres;
+mod schema;
+pub mod sqlite;
+mod text;
 mod types;
 
 use std::sync::Arc;
@@ -12,6 +19,8 @@ use async_trait::async_trait;
 
 use crate::ids::{AgentId, ConversationId, NodeId, SessionId, TurnId};
 
+pub use metrics::Metrics;
+pub use operation::Operation;
 pub use types::*;
 
 /// Where agents, conversations, sessions, messages and turns live.
@@ -29,6 +38,8 @@ pub trait Store: Send + Sync + 'static {
     async fn agent(&self, id: AgentId) -> Result<Option<Agent>, StoreError>;
 
     /// Makes a session, durable before this returns, in a new conversation or (`new.resume`) in one of the owner's.
+    ///
+    /// The same `new` again gives the same session.
     ///
     /// `None`: the conversation to resume is unknown or belongs to somebody else.
     async fn create_session(&self, new: &NewSession) -> Result<Option<Session>, StoreError>;
@@ -62,19 +73,30 @@ pub trait Store: Send + Sync + 'static {
     /// Idempotent by (session, request id); at most one active turn per conversation.
     async fn accept_turn(&self, new: &NewTurn) -> Result<Acceptance, StoreError>;
 
-    /// Claims the oldest turn that is queued or whose lease ran out: `epoch` and `attempt` grow by one.
+    /// Claims a turn: `epoch` and `attempt` grow by one. First the one whose lease ran out longest ago, because its client
+    /// already waits in the middle of an answer; else the oldest that is queued.
     async fn claim_turn(&self, claim: &Claim) -> Result<Option<ClaimedTurn>, StoreError>;
 
-    /// Extends every lease this holder has; returns the turns it still holds. One that is missing is lost.
-    async fn renew_leases(&self, claim: &Claim) -> Result<Vec<HeldTurn>, StoreError>;
+    /// Extends the leases of these turns; returns those that the holder still has. One that is missing is lost.
+    ///
+    /// Only named turns are extended: one that this holder claimed without learning of it runs out, and goes on elsewhere.
+    async fn renew_leases(&self, claim: &Claim, turns: &[TurnId]) -> Result<Vec<HeldTurn>, StoreError>;
 
     /// Gives every turn of this holder back to the queue, without consuming an attempt. Returns how many.
     async fn release_turns(&self, holder: NodeId) -> Result<u64, StoreError>;
 
-    /// Asks for a turn to end: a queued one is cancelled at once, a running one is marked for its holder.
-    async fn cancel_turn(&self, session: SessionId, request_id: &str) -> Result<Cancellation, StoreError>;
+    /// Asks for the conversation's active turn to end, if it goes by this request id (any, when there is none): a queued
+    /// one is cancelled at once, a running one is marked for its holder.
+    async fn cancel_turn(
+        &self,
+        conversation: ConversationId,
+        request_id: Option<&str>,
+    ) -> Result<Cancellation, StoreError>;
 
     /// Ends a turn this holder runs: its answer (if any) becomes a message, in the same commit.
+    ///
+    /// The same ending again is [`Finished::Committed`] and writes nothing, so it may be repeated after an
+    /// [`StoreError::Unavailable`] that leaves open whether it was written.
     async fn finish_turn(&self, finish: &Finish) -> Result<Finished, StoreError>;
 
     /// The turn of this id.
@@ -100,7 +122,7 @@ pub struct Claim {
 }
 
 /// Why a store call did not succeed. Foreign errors are classified where they arise.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, thiserror::Error)]
 pub enum StoreError {
     /// The store cannot be reached, or did not answer in time. Trying again may help.
     #[error("the store is out of reach: {0}")]
@@ -127,4 +149,11 @@ pub enum StoreError {
     /// Anything else: a defect of this build or of the store.
     #[error("store failure: {0}")]
     Internal(String),
+}
+
+impl StoreError {
+    /// A row that cannot be read: which table and column, which row (its key), and why.
+    fn corrupt(table: &str, column: &str, row: impl std::fmt::Display, why: impl std::fmt::Display) -> Self {
+        Self::Corrupt(format!("{table}.{column} of {row}: {why}"))
+    }
 }

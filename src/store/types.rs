@@ -76,7 +76,7 @@ pub struct Session {
     pub agent_participant: ParticipantId,
     /// The capabilities that the client declared.
     pub supports: Vec<String>,
-    /// The conversation's last activity.
+    /// The conversation's last activity, or when the session was made, whichever is later.
     pub last_active_at: DateTime<Utc>,
     /// The store's clock when this was read.
     pub read_at: DateTime<Utc>,
@@ -131,6 +131,21 @@ pub enum Direction {
     Inbound,
     /// The agent.
     Outbound,
+}
+
+impl Direction {
+    /// As it is written in the store.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Inbound => "inbound",
+            Self::Outbound => "outbound",
+        }
+    }
+
+    /// Reads what [`Direction::as_str`] wrote.
+    pub fn parse(text: &str) -> Option<Self> {
+        [Self::Inbound, Self::Outbound].into_iter().find(|direction| direction.as_str() == text)
+    }
 }
 
 /// A message of a conversation.
@@ -238,15 +253,11 @@ pub enum Cancellation {
     Cancelled {
         /// The turn.
         turn: TurnId,
-        /// Its conversation.
-        conversation: ConversationId,
     },
     /// Its holder must stop it; marked, in case the holder cannot be told otherwise.
     Requested {
         /// The turn.
         turn: TurnId,
-        /// Its conversation.
-        conversation: ConversationId,
     },
 }
 
@@ -280,6 +291,25 @@ pub enum Outcome {
     Failed(String),
     /// Somebody stopped it.
     Cancelled,
+}
+
+impl Outcome {
+    /// The state that the turn ends in.
+    pub fn state(&self) -> TurnState {
+        match self {
+            Self::Completed => TurnState::Completed,
+            Self::Failed(_) => TurnState::Failed,
+            Self::Cancelled => TurnState::Cancelled,
+        }
+    }
+
+    /// The code of a failure.
+    pub fn error_code(&self) -> Option<&str> {
+        match self {
+            Self::Failed(code) => Some(code),
+            Self::Completed | Self::Cancelled => None,
+        }
+    }
 }
 
 /// What the model calls of a turn used, as it is kept.
@@ -375,6 +405,17 @@ pub struct Turn {
     pub usage: TurnUsage,
     /// The code of a failure.
     pub error_code: Option<String>,
+}
+
+impl Turn {
+    /// The turn ended exactly as `finish` wants it to end: that very ending was written before.
+    pub(super) fn ended_by(&self, finish: &Finish) -> bool {
+        let answer = self.answer.as_ref().map(|answer| answer.message);
+        self.epoch == finish.epoch
+            && self.state == finish.outcome.state()
+            && self.last_seq == finish.last_seq
+            && answer == (!finish.text.is_empty()).then_some(finish.message)
+    }
 }
 
 /// The message that a turn ended with.
