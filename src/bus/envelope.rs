@@ -36,6 +36,8 @@ pub struct Envelope {
 pub enum Kind {
     /// A frame of the turn, exactly as a client gets it.
     Frame,
+    /// The turn's terminal frame, exactly as a client gets it.
+    End,
     /// A holder started to run the turn: whoever has sockets for it may attach. The payload tells session and request.
     Started,
     /// Something about the turn changed outside its stream (a queued turn was cancelled): look at the store.
@@ -48,6 +50,7 @@ impl Kind {
             Self::Frame => 0,
             Self::Started => 1,
             Self::Changed => 2,
+            Self::End => 3,
         }
     }
 
@@ -56,6 +59,7 @@ impl Kind {
             0 => Some(Self::Frame),
             1 => Some(Self::Started),
             2 => Some(Self::Changed),
+            3 => Some(Self::End),
             _ => None,
         }
     }
@@ -140,7 +144,7 @@ mod tests {
         }
 
         #[test]
-        fn another_version_or_kind_is_refused(envelope in envelope(), code in 3..=u8::MAX) {
+        fn another_version_or_kind_is_refused(envelope in envelope(), code in 4..=u8::MAX) {
             for at in [0, 1] {
                 let mut bytes = envelope.encode().to_vec();
                 bytes[at] = code;

@@ -90,9 +90,7 @@ const LOGGED_BYTES: usize = 4096;
 impl Gateway {
     /// Builds the client. Does not connect: a gateway that is away now may be there when it is needed.
     pub fn new(config: Config, clock: Clock, metrics: Metrics) -> Result<Self, ConfigError> {
-        if config.model.is_empty() {
-            return Err(ConfigError::Model);
-        }
+        config.check()?;
         let endpoint = config.endpoint()?;
         let mut client = Client::builder()
             .default_headers(config.headers()?)
@@ -131,6 +129,15 @@ impl Model for Gateway {
 }
 
 impl Config {
+    /// Says whether a client can be built from this.
+    pub fn check(&self) -> Result<(), ConfigError> {
+        if self.model.is_empty() {
+            return Err(ConfigError::Model);
+        }
+        self.endpoint()?;
+        self.headers().map(|_| ())
+    }
+
     fn endpoint(&self) -> Result<Url, ConfigError> {
         let mut url = Url::parse(&self.url).map_err(|_| ConfigError::Url)?;
         if !matches!(url.scheme(), "http" | "https") {

@@ -1,0 +1,190 @@
+//! Turns: a message is accepted, some node runs the agent for it, and every socket that may see it reads the stream.
+//!
+//! A turn is a row with a lease, not a task with a socket: any node can run it, and it outlives the socket that asked for
+//! it. [`Turns`] is the face of this module; each thing it does has a file of its own.
+
+mod accept;
+mod agents;
+mod cancel;
+mod ending;
+mod follow;
+mod holder;
+mod inbox;
+mod join;
+mod lease;
+mod metrics;
+mod peer;
+mod run;
+mod slots;
+mod stream;
+mod streams;
+mod transcript;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::agent::Agent;
+use crate::bus::SharedBus;
+use crate::clock::Clock;
+use crate::ids::NodeId;
+use crate::store::{Claim, Session, SharedStore, StoreError};
+
+pub use accept::{AcceptError, Incoming};
+pub use agents::Agents;
+pub use inbox::{Inbox, Outbound, Reader, View};
+pub use metrics::Metrics;
+pub use stream::About;
+pub use streams::Interest;
+
+use holder::Holdings;
+use lease::Lease;
+use slots::Slots;
+use streams::Streams;
+
+/// How turns run.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Turns that may run here at once; 0 runs none (an edge node).
+    pub max_turns: usize,
+    /// How long a lease runs. A dead node's turns go on elsewhere after this long.
+    pub lease: Duration,
+    /// How often a node with a free slot looks for turns that nobody was woken for.
+    pub sweep: Duration,
+    /// Messages of the conversation that the model is shown, the newest ones.
+    pub history_messages: u32,
+    /// Runs of one turn before it fails: a turn that takes its node down must not take them all.
+    pub max_attempts: i32,
+    /// How long an ending is tried to be written while the store is out of reach.
+    pub finish_patience: Duration,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            max_turns: 512,
+            lease: Duration::from_secs(9),
+            sweep: Duration::from_secs(2),
+            history_messages: 40,
+            max_attempts: 3,
+            finish_patience: Duration::from_secs(60),
+        }
+    }
+}
+
+/// What turns stand on.
+pub struct Parts {
+    /// This node.
+    pub node: NodeId,
+    /// The truth.
+    pub store: SharedStore,
+    /// The way to other nodes.
+    pub bus: SharedBus,
+    /// The model and its tools; `None` when neither a gateway nor the demo is configured.
+    pub agent: Option<Agent>,
+    /// The time.
+    pub clock: Clock,
+    /// The counters.
+    pub metrics: Metrics,
+}
+
+/// Accepts messages, runs turns, and lets sockets read them. Cheap to clone.
+#[derive(Clone)]
+pub struct Turns(Arc<Inner>);
+
+struct Inner {
+    config: Config,
+    node: NodeId,
+    store: SharedStore,
+    bus: SharedBus,
+    agent: Option<Agent>,
+    agents: Agents,
+    metrics: Metrics,
+    streams: Arc<Streams>,
+    slots: Slots,
+    holdings: Holdings,
+    lease: Lease,
+    /// Background work that ends when the node stops.
+    tasks: TaskTracker,
+    /// Turns that run; a node waits for them before it exits.
+    running: TaskTracker,
+    stop: CancellationToken,
+}
+
+impl Config {
+    /// Builds the parts and starts the background work: renewal of leases and, with slots, the search for queued turns.
+    pub fn build(self, parts: Parts) -> Turns {
+        let tasks = TaskTracker::new();
+        let streams =
+            Streams::new(parts.bus.clone(), parts.store.clone(), parts.clock, parts.metrics.clone(), tasks.clone());
+        let turns = Turns(Arc::new(Inner {
+            node: parts.node,
+            agents: Agents::new(parts.store.clone()),
+            store: parts.store,
+            bus: parts.bus,
+            agent: parts.agent,
+            metrics: parts.metrics,
+            streams,
+            slots: Slots::new(self.max_turns),
+            holdings: Holdings::default(),
+            lease: Lease::new(self.lease),
+            tasks,
+            running: TaskTracker::new(),
+            stop: CancellationToken::new(),
+            config: self,
+        }));
+        if turns.0.config.max_turns > 0 {
+            turns.0.tasks.spawn(lease::keep(turns.clone()));
+            turns.0.tasks.spawn(slots::serve(turns.clone()));
+        }
+        turns
+    }
+}
+
+impl Turns {
+    /// The declared agents.
+    pub fn agents(&self) -> &Agents {
+        &self.0.agents
+    }
+
+    /// Lets a socket see the turns of its session's conversation as they start, until the interest is dropped.
+    pub async fn watch(&self, session: &Session, inbox: &Arc<Inbox>, view: View) -> Interest {
+        self.0.streams.watch(session, inbox, view).await
+    }
+
+    /// Starts nothing new from here on; what runs goes on.
+    pub fn stop_accepting(&self) {
+        self.0.slots.close();
+    }
+
+    /// Waits until no turn runs here, at most `deadline`; then gives the rest back to the queue, for others to take at once.
+    pub async fn drain(&self, deadline: Duration) {
+        self.stop_accepting();
+        self.0.running.close();
+        if tokio::time::timeout(deadline, self.0.running.wait()).await.is_err() {
+            self.0.holdings.abandon_all();
+            self.0.running.wait().await;
+            match self.0.store.release_turns(self.0.node).await {
+                Ok(released) => {
+                    tracing::warn!(released, "turns given back to the queue at the deadline");
+                    (0..released).for_each(|_| self.wake_runner(None));
+                }
+                Err(error) => tracing::error!(%error, "turns not given back; they go on when their lease runs out"),
+            }
+        }
+        self.0.stop.cancel();
+        self.0.tasks.close();
+        self.0.tasks.wait().await;
+    }
+
+    fn claim(&self) -> Claim {
+        Claim { holder: self.0.node, lease: self.0.config.lease }
+    }
+}
+
+/// Says what a caller can do about a store that failed.
+fn log_store(operation: &'static str, error: &StoreError) {
+    tracing::error!(operation, %error, "store call failed");
+}

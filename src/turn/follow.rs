@@ -1,0 +1,149 @@
+//! Follows a turn that another node runs: attaches to its holder, applies what the bus brings, and heals every gap.
+//!
+//! The bus may lose anything, so nothing waits on it for ever: silence is broken by asking the holder, and when nobody
+//! answers, by asking the store, which knows how the turn ended.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+use tokio::time::{Instant, sleep_until};
+use tokio_tungstenite::tungstenite::Utf8Bytes;
+use tokio_util::sync::CancellationToken;
+
+use crate::bus::{Envelope, Kind, Outgoing, Subject};
+use crate::protocol;
+
+use super::ending;
+use super::peer::{AttachReply, HolderRequest};
+use super::stream::{Offer, TurnStream};
+use super::streams::Streams;
+use super::transcript::{Channel, Piece};
+
+/// Envelopes that wait for a follower. More are dropped; the gap that this makes is healed.
+pub(super) const QUEUE: usize = 512;
+
+/// How long a follower lets a turn be silent before it asks for news.
+const SILENCE: Duration = Duration::from_secs(2);
+
+/// How long it waits before it asks again, when nobody runs the turn.
+const RETRY: Duration = Duration::from_millis(500);
+
+/// How a follower begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Follow {
+    /// The turn runs: attach to its holder.
+    AtOnce,
+    /// The turn waits for a holder, who will announce itself.
+    Patiently,
+}
+
+/// Follows until the turn has ended or nobody here watches it.
+pub(super) async fn run(
+    streams: Arc<Streams>,
+    stream: Arc<TurnStream>,
+    mut envelopes: mpsc::Receiver<Envelope>,
+    how: Follow,
+    stop: CancellationToken,
+) {
+    let mut bus = streams.bus.state();
+    let mut ask_at = Instant::now();
+    if how == Follow::Patiently {
+        ask_at += SILENCE;
+    }
+    while !stream.has_ended() {
+        tokio::select! {
+            biased;
+            () = stop.cancelled() => return,
+            Some(envelope) = envelopes.recv() => match apply(&streams, &stream, envelope) {
+                Applied::Progress => ask_at = Instant::now() + SILENCE,
+                Applied::Nothing => {}
+                Applied::Ask => ask_at = Instant::now(),
+            },
+            Ok(()) = bus.changed() => ask_at = Instant::now(),
+            () = sleep_until(ask_at) => {
+                let asked = tokio::select! {
+                    () = stop.cancelled() => return,
+                    asked = ask(&streams, &stream) => asked,
+                };
+                ask_at = Instant::now() + asked;
+            }
+        }
+    }
+    streams.unfollow(&stream.about);
+}
+
+enum Applied {
+    Progress,
+    Nothing,
+    Ask,
+}
+
+fn apply(streams: &Streams, stream: &TurnStream, envelope: Envelope) -> Applied {
+    match envelope.kind {
+        Kind::Started | Kind::Changed => Applied::Ask,
+        Kind::Frame | Kind::End => {
+            let Ok(frame) = Utf8Bytes::try_from(envelope.payload) else {
+                streams.metrics.unreadable_envelopes.inc();
+                return Applied::Ask;
+            };
+            let piece = match envelope.kind {
+                Kind::End => Piece::End(frame.to_string()),
+                Kind::Frame | Kind::Started | Kind::Changed => piece_of(&frame),
+            };
+            match stream.offer(envelope.epoch, envelope.seq, piece, frame) {
+                Offer::Applied => Applied::Progress,
+                Offer::Repeated => Applied::Nothing,
+                Offer::Fenced => {
+                    streams.metrics.fenced_frames.inc();
+                    Applied::Nothing
+                }
+                Offer::Gap => {
+                    streams.metrics.gaps.inc();
+                    Applied::Ask
+                }
+            }
+        }
+    }
+}
+
+fn piece_of(frame: &Utf8Bytes) -> Piece {
+    match protocol::token_text(frame.as_ref()) {
+        Some(protocol::StreamText::Token(text)) => Piece::Text(Channel::Token, text.into_owned()),
+        Some(protocol::StreamText::Reasoning(text)) => Piece::Text(Channel::Reasoning, text.into_owned()),
+        None => Piece::Event(frame.to_string()),
+    }
+}
+
+/// Asks the holder for what is missing, or the store when nobody holds the turn. Returns when to ask again at the latest.
+async fn ask(streams: &Streams, stream: &TurnStream) -> Duration {
+    loop {
+        let (epoch, after) = stream.position();
+        let request = HolderRequest::Attach { epoch, after };
+        let message = Outgoing { payload: request.encode(), traceparent: None };
+        let reply = match streams.bus.request(&Subject::Turn(stream.about.turn), message).await {
+            Ok(bytes) => AttachReply::decode(&bytes),
+            Err(_) => return ask_store(streams, stream).await,
+        };
+        let Some(reply) = reply else {
+            streams.metrics.unreadable_envelopes.inc();
+            return RETRY;
+        };
+        let healed = reply.pieces.len() as u64;
+        stream.heal(reply.epoch, reply.after, reply.pieces);
+        if !reply.has_more || healed == 0 {
+            return SILENCE;
+        }
+    }
+}
+
+/// The holder does not answer: it is gone, or the bus is. The store knows whether the turn has ended.
+async fn ask_store(streams: &Streams, stream: &TurnStream) -> Duration {
+    match streams.store.turn(stream.about.turn).await {
+        Ok(Some(turn)) if turn.state.is_final() => ending::conclude(stream, &turn),
+        Ok(Some(_)) => {}
+        Ok(None) => tracing::warn!(turn = %stream.about.turn, "followed turn is not in the store"),
+        Err(error) => tracing::warn!(turn = %stream.about.turn, %error, "followed turn not looked up"),
+    }
+    RETRY
+}

@@ -1,0 +1,146 @@
+//! The turns that this node runs, and what other nodes may ask of them: attach to the stream, end the turn.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio_util::sync::CancellationToken;
+
+use crate::bus::{Incoming, Outgoing, Subject};
+use crate::ids::{ConversationId, TurnId};
+
+use super::Turns;
+use super::peer::{AttachReply, HolderRequest, MAX_REPLY_BYTES, StartedNote};
+use super::stream::{About, TurnStream};
+
+/// The turns that run here.
+#[derive(Clone, Default)]
+pub(super) struct Holdings(Arc<Mutex<HashMap<TurnId, Held>>>);
+
+struct Held {
+    about: About,
+    signals: Signals,
+}
+
+/// What can end a run from outside.
+#[derive(Clone, Default)]
+pub(super) struct Signals {
+    /// Somebody pressed Stop.
+    pub cancelled: CancellationToken,
+    /// Another node has the turn.
+    pub lost: CancellationToken,
+    /// This node gives the turn back.
+    pub abandoned: CancellationToken,
+}
+
+/// One turn's entry; it goes when this is dropped, however the run ended.
+pub(super) struct Holding {
+    holdings: Holdings,
+    turn: TurnId,
+    pub signals: Signals,
+}
+
+impl Holdings {
+    pub(super) fn hold(&self, about: &About) -> Holding {
+        let signals = Signals::default();
+        self.lock().insert(about.turn, Held { about: about.clone(), signals: signals.clone() });
+        Holding { holdings: self.clone(), turn: about.turn, signals }
+    }
+
+    /// Every turn that runs here.
+    pub(super) fn turns(&self) -> Vec<TurnId> {
+        self.lock().keys().copied().collect()
+    }
+
+    /// Ends the conversation's turn, if it runs here under this name (any, when there is none). Says whether it did.
+    pub(super) fn cancel_request(&self, conversation: ConversationId, request_id: Option<&str>) -> bool {
+        let held = self.lock();
+        let found = held.values().find(|held| {
+            held.about.conversation == conversation
+                && request_id.is_none_or(|request_id| *held.about.request_id == *request_id)
+        });
+        found.inspect(|held| held.signals.cancelled.cancel()).is_some()
+    }
+
+    pub(super) fn cancel(&self, turn: TurnId) {
+        if let Some(held) = self.lock().get(&turn) {
+            held.signals.cancelled.cancel();
+        }
+    }
+
+    pub(super) fn lose(&self, turn: TurnId) {
+        if let Some(held) = self.lock().get(&turn) {
+            held.signals.lost.cancel();
+        }
+    }
+
+    pub(super) fn abandon_all(&self) {
+        for held in self.lock().values() {
+            held.signals.abandoned.cancel();
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<TurnId, Held>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Holding {
+    fn drop(&mut self) {
+        self.holdings.lock().remove(&self.turn);
+    }
+}
+
+/// Announces the run and answers other nodes until `done`. Bus trouble only makes the turn harder to reach from elsewhere.
+pub(super) async fn serve(
+    turns: Turns,
+    stream: Arc<TurnStream>,
+    epoch: i64,
+    traceparent: Option<String>,
+    done: CancellationToken,
+) {
+    let about = &stream.about;
+    let subject = Subject::Turn(about.turn);
+    let subscribed = tokio::select! {
+        () = done.cancelled() => return,
+        subscribed = turns.0.bus.subscribe(&subject) => subscribed,
+    };
+    let mut requests = match subscribed {
+        Ok(requests) => requests,
+        Err(error) => {
+            tracing::warn!(turn.id = %about.turn, %error, "turn cannot be reached from other nodes");
+            return;
+        }
+    };
+    let note = StartedNote::envelope(about, epoch);
+    let message = Outgoing { payload: note.encode(), traceparent };
+    turns.0.bus.publish(&Subject::Conversation(about.conversation), message);
+    loop {
+        let request = tokio::select! {
+            () = done.cancelled() => return,
+            request = requests.next() => request,
+        };
+        let Some(request) = request else { return };
+        answer(&turns, &stream, request);
+    }
+}
+
+fn answer(turns: &Turns, stream: &TurnStream, request: Incoming) {
+    let answer = match HolderRequest::decode(&request.payload) {
+        Some(HolderRequest::Attach { epoch, after }) => {
+            let (epoch, after, pieces, has_more) = stream.attach(epoch, after, MAX_REPLY_BYTES);
+            AttachReply { epoch, after, pieces, has_more }
+        }
+        Some(HolderRequest::Cancel) => {
+            turns.0.holdings.cancel(stream.about.turn);
+            let (epoch, after) = stream.position();
+            AttachReply { epoch, after, pieces: Vec::new(), has_more: false }
+        }
+        None => {
+            turns.0.metrics.unreadable_envelopes.inc();
+            return;
+        }
+    };
+    if let Some(reply) = request.reply {
+        reply.send(answer.encode());
+    }
+}

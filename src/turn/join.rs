@@ -1,0 +1,49 @@
+//! Lets a socket join a turn that was there before it: after a reconnect, on any node.
+
+use std::sync::Arc;
+
+use crate::store::{Session, StoreError, Turn, TurnState};
+
+use super::Turns;
+use super::ending;
+use super::follow::Follow;
+use super::inbox::{Inbox, Reader, View};
+use super::stream::About;
+
+impl Turns {
+    /// A reader of how the session's active turn ends, if there is one that the socket may see.
+    pub async fn join(&self, session: &Session, inbox: &Arc<Inbox>, view: View) -> Result<Option<Reader>, StoreError> {
+        let active = self.0.store.active_turn(session.conversation).await?;
+        Ok(active
+            .filter(|turn| turn.session == session.id || view.follow)
+            .map(|turn| Reader::only_end(self.stream_of(&turn), inbox.clone(), view)))
+    }
+
+    /// A reader of a turn that a client names again: all of it when its frames are numbered, else only its end.
+    pub(super) fn reader(&self, turn: &Turn, inbox: &Arc<Inbox>, view: View) -> Reader {
+        let stream = self.stream_of(turn);
+        if view.numbered {
+            Reader::whole(stream, inbox.clone(), view)
+        } else {
+            Reader::only_end(stream, inbox.clone(), view)
+        }
+    }
+
+    /// The stream of a turn that the store knows: the one that is here, one that follows its holder, or its ending alone.
+    fn stream_of(&self, turn: &Turn) -> Arc<super::stream::TurnStream> {
+        let streams = &self.0.streams;
+        if let Some(stream) = streams.get(turn.conversation, turn.id) {
+            return stream;
+        }
+        let how = match turn.state {
+            TurnState::Queued | TurnState::Parked => Follow::Patiently,
+            TurnState::Running => Follow::AtOnce,
+            TurnState::Completed | TurnState::Failed | TurnState::Cancelled => {
+                let stream = streams.detached(&About::of(turn));
+                ending::conclude(&stream, turn);
+                return stream;
+            }
+        };
+        streams.follow(&About::of(turn), how)
+    }
+}

@@ -1,0 +1,101 @@
+//! What nodes say to each other about a turn, beside its frames. JSON: rare, and readable on the wire at night.
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+
+use crate::bus::{Envelope, Kind};
+use crate::ids::SessionId;
+
+use super::stream::About;
+use super::transcript::Piece;
+
+/// The most that one answer to an attach carries, in bytes; the rest is asked for again. Below NATS' limit of 1 MiB.
+pub(super) const MAX_REPLY_BYTES: usize = 256 * 1024;
+
+/// A request on `turn.<id>`, for the turn's holder.
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum HolderRequest {
+    /// Publish this turn's frames from now on, and answer with those after this position.
+    Attach { epoch: i64, after: u64 },
+    /// End the turn.
+    Cancel,
+}
+
+/// The answer to [`HolderRequest::Attach`].
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct AttachReply {
+    /// The holder's epoch.
+    pub epoch: i64,
+    /// The position that the pieces follow.
+    pub after: u64,
+    /// What the asker misses.
+    pub pieces: Vec<Piece>,
+    /// There is more than fitted.
+    pub has_more: bool,
+}
+
+/// The payload of a [`Kind::Started`] envelope.
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct StartedNote {
+    session: SessionId,
+    request_id: String,
+}
+
+impl StartedNote {
+    /// The envelope that announces a run.
+    pub(super) fn envelope(about: &About, epoch: i64) -> Envelope {
+        let note = Self { session: about.session, request_id: about.request_id.to_string() };
+        Envelope {
+            conversation: about.conversation,
+            turn: about.turn,
+            epoch,
+            seq: 0,
+            kind: Kind::Started,
+            payload: encode(&note),
+        }
+    }
+
+    /// The note in an envelope, when it is one.
+    pub(super) fn decode(envelope: &Envelope) -> Option<Self> {
+        match envelope.kind {
+            Kind::Started => serde_json::from_slice(&envelope.payload).ok(),
+            Kind::Frame | Kind::End | Kind::Changed => None,
+        }
+    }
+
+    /// What the announced turn is called.
+    pub(super) fn about(self, envelope: &Envelope) -> About {
+        About {
+            turn: envelope.turn,
+            conversation: envelope.conversation,
+            session: self.session,
+            request_id: self.request_id.into(),
+        }
+    }
+}
+
+impl HolderRequest {
+    pub(super) fn encode(&self) -> Bytes {
+        encode(self)
+    }
+
+    pub(super) fn decode(bytes: &[u8]) -> Option<Self> {
+        serde_json::from_slice(bytes).ok()
+    }
+}
+
+impl AttachReply {
+    pub(super) fn encode(&self) -> Bytes {
+        encode(self)
+    }
+
+    pub(super) fn decode(bytes: &[u8]) -> Option<Self> {
+        serde_json::from_slice(bytes).ok()
+    }
+}
+
+/// Cannot fail: these types have no map with other keys than strings and no serializer of their own.
+fn encode(message: &impl Serialize) -> Bytes {
+    serde_json::to_vec(message).map(Bytes::from).unwrap_or_default()
+}

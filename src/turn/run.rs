@@ -1,0 +1,307 @@
+//! One run of a turn, from its claim to its end.
+//!
+//! The order that keeps the promises: every frame goes to the stream as it is made, the ending is committed, and only then
+//! the terminal frame is sent. A run that lost its turn says nothing more.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use tracing::Instrument;
+
+use crate::agent::{AgentError, Step, Task};
+use crate::bus::{Envelope, Kind, Outgoing, Subject};
+use crate::ids::MessageId;
+use crate::model::{ChatMessage, Usage};
+use crate::protocol::{ErrorCode, Event};
+use crate::store::{ClaimedTurn, Direction, Finish, Finished, Message, Outcome, StoreError, TurnUsage};
+
+use super::holder::{self, Holding};
+use super::slots::Slot;
+use super::stream::{About, Pushed, TurnStream};
+use super::transcript::Channel;
+use super::{Turns, ending, log_store};
+
+/// How long a run waits before it tries the store again.
+const STORE_RETRY: Duration = Duration::from_millis(250);
+
+/// Starts to run a turn that this node has claimed.
+pub(super) fn spawn(turns: &Turns, claimed: ClaimedTurn, claimed_at: Instant, slot: Slot) {
+    let span = tracing::info_span!(
+        "turn",
+        turn.id = %claimed.id,
+        turn.epoch = claimed.epoch,
+        conversation.id = %claimed.conversation,
+        traceparent = claimed.traceparent.as_deref(),
+    );
+    let run = Run::new(turns, claimed, claimed_at, slot);
+    turns.0.running.spawn(run.run().instrument(span));
+}
+
+struct Run {
+    turns: Turns,
+    claimed: ClaimedTurn,
+    claimed_at: Instant,
+    started_at: Instant,
+    stream: Arc<TurnStream>,
+    holding: Holding,
+    /// Frames made while the lease was in doubt; sent when it is not.
+    held_back: Vec<Step>,
+    first_token: bool,
+    _slot: Slot,
+}
+
+/// How the agent's part of a run ended.
+enum Result {
+    Ended { outcome: Outcome, usage: Usage },
+    Lost,
+    Abandoned,
+}
+
+impl Run {
+    fn new(turns: &Turns, claimed: ClaimedTurn, claimed_at: Instant, slot: Slot) -> Self {
+        let about = About {
+            turn: claimed.id,
+            conversation: claimed.conversation,
+            session: claimed.session,
+            request_id: claimed.request_id.as_str().into(),
+        };
+        turns.0.metrics.in_flight.inc();
+        Self {
+            turns: turns.clone(),
+            holding: turns.0.holdings.hold(&about),
+            stream: turns.0.streams.hold(&about, claimed.epoch),
+            claimed,
+            claimed_at,
+            started_at: Instant::now(),
+            held_back: Vec::new(),
+            first_token: false,
+            _slot: slot,
+        }
+    }
+
+    async fn run(mut self) {
+        let done = CancellationToken::new();
+        let _done = done.clone().drop_guard();
+        let serve = holder::serve(
+            self.turns.clone(),
+            self.stream.clone(),
+            self.claimed.epoch,
+            self.claimed.traceparent.clone(),
+            done,
+        );
+        self.turns.0.tasks.spawn(serve);
+        let outcome = match self.answer().await {
+            Result::Ended { outcome, usage } => self.finish(outcome, usage).await,
+            Result::Lost => "lost",
+            Result::Abandoned => "released",
+        };
+        let metrics = &self.turns.0.metrics;
+        metrics.ended.with_label_values(&[outcome]).inc();
+        metrics.duration.with_label_values(&[outcome]).observe(self.started_at.elapsed().as_secs_f64());
+        tracing::info!(outcome, attempt = self.claimed.attempt, "turn ended");
+    }
+
+    async fn answer(&mut self) -> Result {
+        let signals = self.holding.signals.clone();
+        if self.claimed.cancel_requested {
+            signals.cancelled.cancel();
+        }
+        if self.claimed.attempt > self.turns.0.config.max_attempts {
+            tracing::error!(attempt = self.claimed.attempt, "turn given up: every run of it was cut short");
+            return failed();
+        }
+        tokio::select! {
+            biased;
+            () = signals.lost.cancelled() => Result::Lost,
+            () = signals.cancelled.cancelled() => Result::Ended { outcome: Outcome::Cancelled, usage: Usage::default() },
+            () = signals.abandoned.cancelled() => Result::Abandoned,
+            result = self.ask_agent() => result,
+        }
+    }
+
+    async fn ask_agent(&mut self) -> Result {
+        let turns = self.turns.clone();
+        let Some(agent) = &turns.0.agent else {
+            tracing::error!("turn claimed by a node without a model");
+            return failed();
+        };
+        let task = match self.task().await {
+            Ok(task) => task,
+            Err(error) => {
+                log_store("turn.history", &error);
+                return failed();
+            }
+        };
+        match agent.run(task, &mut |step| self.emit(step)).await {
+            Ok(reply) => Result::Ended { outcome: Outcome::Completed, usage: reply.usage },
+            Err(error @ (AgentError::Model(_) | AgentError::TooLong)) => {
+                tracing::error!(%error, "agent failed");
+                failed()
+            }
+        }
+    }
+
+    async fn task(&self) -> std::result::Result<Task, StoreError> {
+        let inner = &self.turns.0;
+        let timer = inner.metrics.overhead.with_label_values(&["history"]).start_timer();
+        let limit = inner.config.history_messages;
+        let history =
+            patiently(inner.config.finish_patience, || inner.store.history(self.claimed.conversation, limit)).await?;
+        let agent = patiently(inner.config.finish_patience, || inner.agents.get(self.claimed.agent)).await?;
+        timer.observe_duration();
+        Ok(Task {
+            instructions: agent.instructions.clone(),
+            history: history.into_iter().map(chat_message).collect(),
+            model: self.claimed.model.clone().or_else(|| agent.model.clone()),
+            traceparent: self.claimed.traceparent.clone(),
+            turn: self.claimed.id,
+        })
+    }
+
+    /// Sends a step on its way. While the lease is in doubt nothing is sent, for another node may be speaking.
+    fn emit(&mut self, step: Step) {
+        self.held_back.push(step);
+        if self.turns.0.lease.is_valid(self.claimed_at) {
+            self.send_held_back();
+        }
+    }
+
+    fn send_held_back(&mut self) {
+        for step in std::mem::take(&mut self.held_back) {
+            let (kind, pushed) = self.push(step);
+            self.turns.0.metrics.frames.with_label_values(&[kind]).inc();
+            self.publish(Kind::Frame, pushed);
+        }
+    }
+
+    fn push(&mut self, step: Step) -> (&'static str, Pushed) {
+        let (request_id, now) = (&self.claimed.request_id, self.stream.now_ms());
+        match step {
+            Step::Text(text) => {
+                if !std::mem::replace(&mut self.first_token, true) {
+                    self.turns.0.metrics.first_token.observe(self.started_at.elapsed().as_secs_f64());
+                }
+                ("token", self.stream.push_text(Channel::Token, &text))
+            }
+            Step::Reasoning(text) => ("reasoning", self.stream.push_text(Channel::Reasoning, &text)),
+            Step::ToolStarted { call } => {
+                let frame = Event::tool_call(request_id, now, &call.name, &call.arguments).encode();
+                ("chunk", self.stream.push_event(frame))
+            }
+            Step::ToolEnded { call, is_error, result } => {
+                let frame = Event::tool_result(request_id, now, &call.name, is_error, &result).encode();
+                ("chunk", self.stream.push_event(frame))
+            }
+        }
+    }
+
+    fn publish(&self, kind: Kind, pushed: Pushed) {
+        if !pushed.publish {
+            return;
+        }
+        let envelope = Envelope {
+            conversation: self.claimed.conversation,
+            turn: self.claimed.id,
+            epoch: self.claimed.epoch,
+            seq: pushed.seq,
+            kind,
+            payload: pushed.frame.into(),
+        };
+        let message = Outgoing { payload: envelope.encode(), traceparent: None };
+        self.turns.0.bus.publish(&Subject::Conversation(self.claimed.conversation), message);
+    }
+
+    /// Commits the ending, then sends the terminal frame. Returns what the metrics call it.
+    async fn finish(&mut self, outcome: Outcome, usage: Usage) -> &'static str {
+        let inner = self.turns.0.clone();
+        self.send_held_back();
+        let text = match outcome {
+            Outcome::Completed | Outcome::Cancelled => self.stream.text(),
+            Outcome::Failed(_) => String::new(),
+        };
+        let finish = Finish {
+            turn: self.claimed.id,
+            epoch: self.claimed.epoch,
+            holder: inner.node,
+            outcome,
+            text,
+            message: MessageId::new(),
+            usage: turn_usage(usage),
+            last_seq: i64::try_from(self.stream.position().1 + 1).unwrap_or(i64::MAX),
+        };
+        let timer = inner.metrics.overhead.with_label_values(&["finish"]).start_timer();
+        let lost = self.holding.signals.lost.clone();
+        let written = tokio::select! {
+            biased;
+            () = lost.cancelled() => Ok(Finished::Fenced),
+            written = patiently(inner.config.finish_patience, || inner.store.finish_turn(&finish)) => written,
+        };
+        timer.observe_duration();
+        match written {
+            Ok(Finished::Committed) => {}
+            Ok(Finished::Fenced) => {
+                inner.metrics.fenced_writes.inc();
+                return "lost";
+            }
+            Err(error) => {
+                log_store("turn.finish", &error);
+                return "lost";
+            }
+        }
+        let (request_id, now) = (&self.claimed.request_id, self.stream.now_ms());
+        let frame = ending::frame(request_id, now, &finish.outcome, finish.message, &finish.text, finish.usage);
+        let pushed = self.stream.push_end(frame);
+        inner.metrics.frames.with_label_values(&["end"]).inc();
+        self.publish(Kind::End, pushed);
+        match finish.outcome {
+            Outcome::Completed => "completed",
+            Outcome::Failed(_) => "failed",
+            Outcome::Cancelled => "cancelled",
+        }
+    }
+}
+
+impl Drop for Run {
+    fn drop(&mut self) {
+        self.turns.0.metrics.in_flight.dec();
+        self.turns.0.streams.release(&self.stream.about);
+    }
+}
+
+fn failed() -> Result {
+    Result::Ended { outcome: Outcome::Failed(ErrorCode::AgentError.as_str().to_owned()), usage: Usage::default() }
+}
+
+fn turn_usage(usage: Usage) -> TurnUsage {
+    TurnUsage {
+        prompt_tokens: i64::try_from(usage.prompt_tokens).unwrap_or(i64::MAX),
+        completion_tokens: i64::try_from(usage.completion_tokens).unwrap_or(i64::MAX),
+        cost_usd: usage.cost_usd,
+    }
+}
+
+fn chat_message(message: Message) -> ChatMessage {
+    match message.direction {
+        Direction::Inbound => ChatMessage::User(message.text),
+        Direction::Outbound => ChatMessage::Assistant { text: message.text, calls: Vec::new() },
+    }
+}
+
+/// Calls the store until it is back in reach, at most this long.
+async fn patiently<T, F>(patience: Duration, mut call: impl FnMut() -> F) -> std::result::Result<T, StoreError>
+where
+    F: Future<Output = std::result::Result<T, StoreError>>,
+{
+    let give_up_at = Instant::now() + patience;
+    loop {
+        match call().await {
+            Err(error @ StoreError::Unavailable(_)) if Instant::now() < give_up_at => {
+                tracing::warn!(%error, "store out of reach; the turn waits for it");
+                tokio::time::sleep(STORE_RETRY).await;
+            }
+            result => return result,
+        }
+    }
+}

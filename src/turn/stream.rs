@@ -1,0 +1,321 @@
+//! One turn's stream on this node: the holder pushes into it, or a follower does with what the bus brought; sockets read.
+//!
+//! Sockets pull: a push wakes them, and each takes what it misses when its client can take more. So a slow client costs a
+//! position, not a queue, and its backlog of text collapses by itself. A push never waits.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio_tungstenite::tungstenite::Utf8Bytes;
+
+use crate::clock::Clock;
+use crate::ids::{ConversationId, SessionId, TurnId};
+use crate::protocol::{self, Event};
+use crate::store::Turn;
+
+use super::inbox::Inbox;
+use super::transcript::{Channel, Next, Piece, Transcript};
+
+/// What a turn is called.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct About {
+    /// The turn.
+    pub turn: TurnId,
+    /// Its conversation.
+    pub conversation: ConversationId,
+    /// The session that sent the message.
+    pub session: SessionId,
+    /// The client's name for the request; on every frame.
+    pub request_id: Arc<str>,
+}
+
+impl About {
+    /// What a turn of the store is called.
+    pub(super) fn of(turn: &Turn) -> Self {
+        Self {
+            turn: turn.id,
+            conversation: turn.conversation,
+            session: turn.session,
+            request_id: turn.request_id.as_str().into(),
+        }
+    }
+}
+
+/// A turn's frames on this node.
+pub struct TurnStream {
+    /// What the turn is called.
+    pub about: About,
+    clock: Clock,
+    state: Mutex<State>,
+}
+
+struct State {
+    epoch: i64,
+    transcript: Transcript,
+    /// The newest frame as it was encoded, which every reader that keeps up shares.
+    newest: Option<Encoded>,
+    readers: Vec<Arc<Inbox>>,
+    /// A remote node attached: frames must be published.
+    attached: bool,
+}
+
+struct Encoded {
+    seq: u64,
+    plain: Utf8Bytes,
+    numbered: Option<Utf8Bytes>,
+}
+
+/// A frame that was just pushed, for the bus.
+pub struct Pushed {
+    /// Its number.
+    pub seq: u64,
+    /// The client's bytes.
+    pub frame: Utf8Bytes,
+    /// A remote node waits for it.
+    pub publish: bool,
+}
+
+/// What became of a frame that the bus brought.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Offer {
+    /// It was the next one.
+    Applied,
+    /// It was here already.
+    Repeated,
+    /// It comes from a holder that another has replaced.
+    Fenced,
+    /// Frames before it are missing.
+    Gap,
+}
+
+impl TurnStream {
+    /// A stream with nothing in it. Epoch 0: no holder yet.
+    pub(super) fn new(about: About, clock: Clock) -> Self {
+        let state =
+            State { epoch: 0, transcript: Transcript::default(), newest: None, readers: Vec::new(), attached: false };
+        Self { about, clock, state: Mutex::new(state) }
+    }
+
+    /// Begins a run: a later epoch than the one so far starts the text again.
+    pub fn begin(&self, epoch: i64) {
+        let mut state = self.lock();
+        if epoch > state.epoch {
+            state.restart(epoch);
+            state.wake();
+        }
+    }
+
+    /// Appends text that the holder's agent produced.
+    pub fn push_text(&self, channel: Channel, text: &str) -> Pushed {
+        let frame = self.encode_text(channel, text);
+        self.push(frame, |transcript| transcript.append_text(channel, text))
+    }
+
+    /// Appends any other frame that the holder made.
+    pub fn push_event(&self, frame: Utf8Bytes) -> Pushed {
+        let piece = Piece::Event(frame.to_string());
+        self.push(frame, |transcript| transcript.append(piece))
+    }
+
+    /// Appends the terminal frame.
+    pub fn push_end(&self, frame: Utf8Bytes) -> Pushed {
+        let piece = Piece::End(frame.to_string());
+        self.push(frame, |transcript| transcript.append(piece))
+    }
+
+    /// Takes a frame that the bus brought.
+    pub fn offer(&self, epoch: i64, seq: u64, piece: Piece, frame: Utf8Bytes) -> Offer {
+        let mut state = self.lock();
+        if epoch < state.epoch {
+            return Offer::Fenced;
+        }
+        if epoch > state.epoch {
+            state.restart(epoch);
+        }
+        let last = state.transcript.last_seq();
+        if seq <= last {
+            return Offer::Repeated;
+        }
+        if seq > last + 1 {
+            return Offer::Gap;
+        }
+        state.transcript.append(piece);
+        state.newest = Some(Encoded { seq, plain: frame, numbered: None });
+        state.wake();
+        Offer::Applied
+    }
+
+    /// Takes pieces that the holder sent on request; they follow position `after` of this epoch.
+    pub fn heal(&self, epoch: i64, after: u64, pieces: Vec<Piece>) {
+        let mut state = self.lock();
+        if epoch > state.epoch {
+            state.restart(epoch);
+        }
+        let here = state.transcript.last_seq();
+        if epoch < state.epoch || after > here {
+            return;
+        }
+        let known = usize::try_from(here - after).unwrap_or(usize::MAX);
+        for piece in pieces.into_iter().skip(known) {
+            state.transcript.append(piece);
+        }
+        state.wake();
+    }
+
+    /// Ends the stream with what the store has: the text this node missed, then the terminal frame as number `last_seq`.
+    pub fn conclude(&self, epoch: i64, last_seq: u64, answer: &str, frame: Utf8Bytes) {
+        let mut state = self.lock();
+        if state.transcript.has_ended() {
+            return;
+        }
+        if epoch > state.epoch {
+            state.restart(epoch);
+        }
+        if let Some(missing) = answer.strip_prefix(state.transcript.text(Channel::Token).as_str())
+            && !missing.is_empty()
+        {
+            state.transcript.append_text(Channel::Token, missing);
+        }
+        while state.transcript.last_seq() + 1 < last_seq {
+            state.transcript.append_text(Channel::Token, "");
+        }
+        state.transcript.append(Piece::End(frame.to_string()));
+        state.wake();
+    }
+
+    /// Marks that a remote node reads along, and gives it what it misses. `(epoch, after, pieces, has_more)`.
+    pub fn attach(&self, epoch: i64, after: u64, max_bytes: usize) -> (i64, u64, Vec<Piece>, bool) {
+        let mut state = self.lock();
+        state.attached = true;
+        let after = if epoch == state.epoch { after.min(state.transcript.last_seq()) } else { 0 };
+        let pieces = state.transcript.pieces(after, max_bytes);
+        let has_more = after + (pieces.len() as u64) < state.transcript.last_seq();
+        (state.epoch, after, pieces, has_more)
+    }
+
+    /// The epoch and the number of the newest frame here.
+    pub fn position(&self) -> (i64, u64) {
+        let state = self.lock();
+        (state.epoch, state.transcript.last_seq())
+    }
+
+    /// The time for a frame made now, in epoch milliseconds.
+    pub(super) fn now_ms(&self) -> i64 {
+        self.clock.now_ms()
+    }
+
+    /// The text of the answer so far.
+    pub(super) fn text(&self) -> String {
+        self.lock().transcript.text(Channel::Token)
+    }
+
+    /// The terminal frame is here.
+    pub fn has_ended(&self) -> bool {
+        self.lock().transcript.has_ended()
+    }
+
+    /// Wakes this inbox on every push, until [`TurnStream::forget`].
+    pub(super) fn wake_on_push(&self, inbox: &Arc<Inbox>) {
+        self.lock().readers.push(inbox.clone());
+    }
+
+    pub(super) fn forget(&self, inbox: &Arc<Inbox>) {
+        let mut state = self.lock();
+        if let Some(place) = state.readers.iter().position(|reader| Arc::ptr_eq(reader, inbox)) {
+            state.readers.swap_remove(place);
+        }
+    }
+
+    /// The next frame for a reader that has `(epoch, seq)`; see [`super::Reader`].
+    pub(super) fn read(&self, epoch: i64, seq: u64, numbered: bool) -> Read {
+        let mut guard = self.lock();
+        let state = &mut *guard;
+        if epoch != state.epoch {
+            return Read::Restarted { epoch: state.epoch };
+        }
+        let (last, frame, ended) = match state.transcript.next(seq) {
+            None => return Read::Nothing,
+            Some(Next::Event { seq, frame }) => (seq, Some(frame.clone()), false),
+            Some(Next::End { seq, frame }) => (seq, Some(frame.clone()), true),
+            Some(Next::Text { seq: last, text: "", .. }) => (last, None, false),
+            Some(Next::Text { seq: last, channel, text }) => {
+                if last == seq + 1
+                    && let Some(newest) = state.newest.as_mut().filter(|newest| newest.seq == last)
+                {
+                    let frame = newest.frame(epoch, numbered);
+                    return Read::Frame { seq: last, frame, collapsed: false, ended: false };
+                }
+                (last, Some(self.encode_text(channel, text)), false)
+            }
+        };
+        let Some(frame) = frame else {
+            return Read::Skip { seq: last };
+        };
+        let frame = if numbered { protocol::numbered(&frame, epoch, last) } else { frame };
+        Read::Frame { seq: last, frame, collapsed: last > seq + 1, ended }
+    }
+
+    fn push(&self, frame: Utf8Bytes, append: impl FnOnce(&mut Transcript) -> u64) -> Pushed {
+        let mut state = self.lock();
+        let seq = append(&mut state.transcript);
+        state.newest = Some(Encoded { seq, plain: frame.clone(), numbered: None });
+        state.wake();
+        Pushed { seq, frame, publish: state.attached }
+    }
+
+    fn encode_text(&self, channel: Channel, text: &str) -> Utf8Bytes {
+        let now = self.clock.now_ms();
+        match channel {
+            Channel::Token => Event::stream_token(&self.about.request_id, now, text).encode(),
+            Channel::Reasoning => Event::stream_reasoning(&self.about.request_id, now, text).encode(),
+        }
+    }
+
+    /// A panic while it was held leaves at worst a frame unsent, which readers see as the end of the stream being late.
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What [`TurnStream::read`] found.
+pub(super) enum Read {
+    Nothing,
+    Frame {
+        seq: u64,
+        frame: Utf8Bytes,
+        collapsed: bool,
+        ended: bool,
+    },
+    /// Numbers without text of their own.
+    Skip {
+        seq: u64,
+    },
+    /// Another holder took the turn; its text starts again.
+    Restarted {
+        epoch: i64,
+    },
+}
+
+impl State {
+    fn restart(&mut self, epoch: i64) {
+        self.epoch = epoch;
+        self.transcript = Transcript::default();
+        self.newest = None;
+    }
+
+    fn wake(&self) {
+        for reader in &self.readers {
+            reader.wake();
+        }
+    }
+}
+
+impl Encoded {
+    /// The frame as a reader wants it; the numbered form is made once, when the first reader asks for it.
+    fn frame(&mut self, epoch: i64, numbered: bool) -> Utf8Bytes {
+        if !numbered {
+            return self.plain.clone();
+        }
+        let (plain, seq) = (&self.plain, self.seq);
+        self.numbered.get_or_insert_with(|| protocol::numbered(plain, epoch, seq)).clone()
+    }
+}
