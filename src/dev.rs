@@ -5,6 +5,7 @@
 //! shell kills the server and removes its data. Nothing here is meant for production.
 
 mod account;
+mod cluster;
 mod error;
 mod nats;
 mod ports;
@@ -13,6 +14,7 @@ mod supervisor;
 mod tools;
 mod wheel;
 
+pub use cluster::DevCluster;
 pub use error::DevError;
 pub use nats::Nats;
 pub use postgres::{Postgres, PostgresConfig, Shutdown};

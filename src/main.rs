@@ -1,1 +1,98 @@
-fn main() {}
+//! The `switchboard` program: a node and the few commands around it.
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use switchboard::config::{Cli, Command, Options};
+use switchboard::dev::DevCluster;
+use switchboard::{node, protocol, shutdown};
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return failed(&error),
+    };
+    let done = runtime.block_on(async {
+        match cli.command {
+            None => serve(&cli.options).await,
+            Some(Command::Serve(options)) => serve(&options).await,
+            Some(Command::Migrate(options)) => migrate(&options).await,
+            Some(Command::CheckConfig { connect, options }) => check_config(&options, connect).await,
+            Some(Command::Dev { listen }) => dev(listen).await,
+            Some(Command::Schema { folder }) => protocol::schema::write(&folder).map_err(Into::into),
+            Some(Command::Version) => {
+                say(concat!("switchboard ", env!("CARGO_PKG_VERSION")));
+                Ok(())
+            }
+        }
+    });
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => failed(&*error),
+    }
+}
+
+type Done = Result<(), Box<dyn std::error::Error>>;
+
+async fn serve(options: &Options) -> Done {
+    let config = checked(options)?;
+    let node = config.start().await?;
+    say(&format!(
+        "Switchboard is ready: open http://{}/ (metrics: http://{}/metrics )",
+        node.address(),
+        node.internal_address()
+    ));
+    shutdown::requested().await?;
+    tokio::select! {
+        () = node.stop() => Ok(()),
+        again = shutdown::requested() => again.map_err(Into::into),
+    }
+}
+
+async fn migrate(options: &Options) -> Done {
+    let store = checked(options)?.store.open(&prometheus::Registry::new()).await?;
+    store.migrate().await?;
+    say("the schema is up to date");
+    Ok(())
+}
+
+async fn check_config(options: &Options, connect: bool) -> Done {
+    let config = checked(options)?;
+    if connect {
+        config.connect().await?;
+    }
+    say("the configuration is right");
+    Ok(())
+}
+
+async fn dev(listen: std::net::SocketAddr) -> Done {
+    let cluster = DevCluster::start(listen, say).await?;
+    say(&cluster.description()?);
+    tokio::select! {
+        requested = shutdown::requested() => requested?,
+        () = cluster.serve() => {}
+    }
+    cluster.stop().await;
+    Ok(())
+}
+
+/// The typed configuration; from here on the process logs.
+fn checked(options: &Options) -> Result<node::Config, Box<dyn std::error::Error>> {
+    let names = std::env::vars_os().filter_map(|(name, _)| name.into_string().ok());
+    let (config, telemetry) = options.check(names)?;
+    telemetry.install()?;
+    Ok(config)
+}
+
+/// For the person who started the program, on standard output; everything else is a log line.
+#[expect(clippy::print_stdout, reason = "the one place that speaks to a person")]
+fn say(text: &str) {
+    println!("{text}");
+}
+
+#[expect(clippy::print_stderr, reason = "the last word of a program that failed")]
+fn failed(error: &dyn std::error::Error) -> ExitCode {
+    eprintln!("switchboard: {error}");
+    ExitCode::FAILURE
+}

@@ -50,6 +50,9 @@ pub enum DevError {
         /// The end of what it wrote.
         detail: String,
     },
+    /// The three nodes could not be started.
+    #[error("the development cluster could not be started: {0}")]
+    Cluster(String),
     /// A server ended instead of becoming ready.
     #[error("{server} ended before it was ready; its log ends with\n{log}")]
     Ended {
