@@ -1,6 +1,9 @@
 //! What tests stand on. To wait, await an event; where there is none, use [`eventually::assert_eventually`], never a sleep.
 
+pub mod client;
 pub mod eventually;
 pub mod gateway;
 pub mod log;
+pub mod node;
+pub mod schema;
 pub mod services;

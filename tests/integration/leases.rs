@@ -1,0 +1,165 @@
+//! Who runs a turn, and what a turn costs the store and the bus.
+
+use std::time::Duration;
+
+use prometheus::Registry;
+use serde_json::json;
+use switchboard::ids::NodeId;
+use switchboard::model::{Script, Scripted};
+use switchboard::node::{Config, Role};
+use switchboard::store::Claim;
+
+use crate::support::eventually::assert_eventually;
+use crate::support::node::{Shared, TestNode};
+
+const OPERATIONS: &str = "switchboard_store_operations_total";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_plain_turn_costs_three_transactions_however_long_its_answer() {
+    let words: Vec<String> = (0..500).map(|word| format!("{word} ")).collect();
+    let model = Scripted::new([Script::saying(["warm"]), Script::saying(words.iter().map(String::as_str))]);
+    let node = Shared::real(&model).await.start(Role::All).await;
+    let mut client = node.connect().await;
+    let session = client.session().await;
+    client.converse(&session, "warm", "up").await;
+    // The sweep for queued turns and the health check go on by themselves, turn or no turn.
+    let background = ["turn.claim", "turn.queued", "turn.renew", "schema.check"];
+    let count = || {
+        let of = |operation: &str| node.metric(OPERATIONS, &[("operation", operation)]);
+        node.metric(OPERATIONS, &[]) - background.into_iter().map(of).sum::<f64>()
+    };
+    let before = count();
+    client.converse(&session, "r1", "talk").await;
+    assert_eq!(count() - before, 3.0, "message with turn, history, ending");
+    node.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_turn_whose_sockets_are_local_costs_the_bus_the_same_whatever_its_length() {
+    let long: Vec<String> = (0..300).map(|word| format!("{word} ")).collect();
+    let model = Scripted::new([
+        Script::saying(["warm"]),
+        Script::saying(["short"]),
+        Script::saying(long.iter().map(String::as_str)),
+    ]);
+    let shared = Shared::real(&model).await;
+    let (node, idle) = (shared.start(Role::All).await, shared.start(Role::All).await);
+    let mut client = node.connect().await;
+    let session = client.session().await;
+    let published = || node.metric("switchboard_bus_published_total", &[]);
+    client.converse(&session, "warm", "up").await;
+    let mut costs = Vec::new();
+    for request in ["short", "long"] {
+        let before = published();
+        client.converse(&session, request, "talk").await;
+        costs.push(published() - before);
+    }
+    assert_eq!(costs[0], costs[1]);
+    assert!(costs[0] <= 1.0, "one announcement: {costs:?}");
+    assert_eq!(idle.metric("switchboard_bus_received_total", &[]), 0.0, "a node without interest hears nothing");
+    node.stop().await;
+    idle.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_turn_that_finds_its_node_full_runs_on_another() {
+    let (script, gate) = Script::saying(["mine"]).gated();
+    let model = Scripted::new([script, Script::saying(["theirs"])]);
+    let shared = Shared::real(&model).await;
+    let mut small = shared.config(Role::All);
+    small.turn.max_turns = 1;
+    let full = TestNode::start(small).await;
+    let free = shared.start(Role::Runner).await;
+    let (mut first, mut second) = (full.connect().await, full.connect().await);
+    let (mine, theirs) = (first.session().await, second.session().await);
+    first.say(&mine, "r1", "hi").await;
+    assert_eq!(second.converse(&theirs, "r2", "hi").await.text, "theirs");
+    assert_eq!(free.metric("switchboard_turns_total", &[("outcome", "completed")]), 1.0);
+    gate.open_all();
+    assert_eq!(first.turn("r1").await.text, "mine");
+    full.stop().await;
+    free.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_turn_that_finds_every_node_full_runs_when_a_slot_is_free() {
+    let (script, gate) = Script::saying(["first"]).gated();
+    let shared = Shared::real(&Scripted::new([script, Script::saying(["second"])])).await;
+    let mut config: Config = shared.config(Role::All);
+    config.turn.max_turns = 1;
+    let node = TestNode::start(config).await;
+    let (mut one, mut two) = (node.connect().await, node.connect().await);
+    let (first, second) = (one.session().await, two.session().await);
+    one.say(&first, "r1", "hi").await;
+    two.say(&second, "r2", "hi").await;
+    assert_eq!(node.metric("switchboard_turns_accepted_total", &[("result", "queued")]), 1.0);
+    gate.open_all();
+    assert_eq!(one.turn("r1").await.text, "first");
+    assert_eq!(two.turn("r2").await.text, "second");
+    node.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_turn_that_took_down_every_node_that_ran_it_fails_in_plain_words() {
+    let shared = Shared::real(&Scripted::new([Script::saying(["alive"])])).await;
+    let edge = shared.start(Role::Edge).await;
+    let mut client = edge.connect().await;
+    let session = client.session().await;
+    client.say(&session, "r1", "poison").await;
+    let store = shared.store.clone().open(&Registry::new()).await.unwrap();
+    for attempt in 1..=3 {
+        let claim = Claim { holder: NodeId::new(), lease: Duration::from_millis(1) };
+        let claimed = assert_eventually("the turn can be taken", Duration::from_secs(10), async || {
+            store.claim_turn(&claim).await.unwrap()
+        })
+        .await;
+        assert_eq!(claimed.attempt, attempt);
+    }
+    let runner = shared.start(Role::Runner).await;
+    let end = client.turn("r1").await.end;
+    assert_eq!((&end["type"], &end["error"]["code"]), (&json!("error"), &json!("AGENT_ERROR")));
+    assert_eq!(client.converse(&session, "r2", "still there?").await.text, "alive");
+    edge.stop().await;
+    runner.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_holder_that_lost_its_turn_says_nothing_more_and_the_new_one_answers() {
+    let (script, gate) = Script::saying(["old ", "never"]).gated();
+    let model = Scripted::new([script, Script::saying(["new answer"])]);
+    let shared = Shared::real(&model).await;
+    let mut config = shared.config(Role::All);
+    config.turn.lease = Duration::from_secs(1);
+    let first = TestNode::start(config).await;
+    let mut client = first.connect().await;
+    let session = client.session().await;
+    client.say(&session, "r1", "hi").await;
+    gate.open();
+    client.expect("stream_token").await;
+    // Another node takes the turn, as it would from a holder that was paused for longer than its lease.
+    let store = shared.store.clone().open(&Registry::new()).await.unwrap();
+    let thief = NodeId::new();
+    steal(&shared, thief).await;
+    assert_eventually("the old holder notices", Duration::from_secs(10), async || {
+        first.metric("switchboard_turns_total", &[("outcome", "lost")]) == 1.0
+    })
+    .await;
+    gate.open_all();
+    assert_eq!(store.release_turns(thief).await.unwrap(), 1);
+    let turn = client.turn("r1").await;
+    assert_eq!(turn.text, "", "a client that cannot tell old text from new gets no more text");
+    assert_eq!(turn.end["data"]["data"]["response"]["responseParts"], json!(["new answer"]));
+    client.expect_silence().await;
+    first.stop().await;
+}
+
+/// Gives the running turn to another holder, behind the node's back.
+async fn steal(shared: &Shared, thief: NodeId) {
+    let switchboard::node::StoreChoice::Postgres(config) = &shared.store else { panic!("not on Postgres") };
+    let (client, connection) = tokio_postgres::connect(config.url.expose(), tokio_postgres::NoTls).await.unwrap();
+    let connection = tokio::spawn(connection);
+    let sql = "update turns set holder = $1, epoch = epoch + 1, lease_until = now() + interval '1 minute' where state = 'running'";
+    assert_eq!(client.execute(sql, &[&thief.0]).await.unwrap(), 1);
+    drop(client);
+    connection.await.unwrap().unwrap();
+}

@@ -1,0 +1,125 @@
+//! A turn outlives its socket: clients go and come back, to any node.
+
+use std::time::Duration;
+
+use serde_json::json;
+use switchboard::model::{Script, Scripted};
+use switchboard::node::Role;
+
+use crate::support::client::send_message;
+use crate::support::eventually::assert_eventually;
+use crate::support::node::{Shared, TestNode};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_turn_whose_client_is_gone_ends_and_its_answer_is_found_on_another_node() {
+    let (script, gate) = Script::saying(["first ", "second"]).gated();
+    let shared = Shared::real(&Scripted::new([script])).await;
+    let (a, b) = (shared.start(Role::All).await, shared.start(Role::All).await);
+    let mut client = a.connect().await;
+    let session = client.session().await;
+    client.say(&session, "r1", "hi").await;
+    gate.open();
+    client.expect("stream_token").await;
+    client.cut();
+    gate.open_all();
+    let mut back = b.connect().await;
+    let newest = assert_eventually("the answer is in the history", Duration::from_secs(10), async || {
+        let mut other = b.connect().await;
+        let action =
+            json!({"action": "get_conversation_messages", "requestId": "m", "sessionId": session["sessionId"]});
+        let page = other.ask(action).await;
+        (page["data"]["messages"].as_array()?.len() == 2).then(|| page["data"]["messages"][0].clone())
+    })
+    .await;
+    assert_eq!((&newest["direction"], &newest["content"]["text"]), (&json!("outbound"), &json!("first second")));
+    back.expect_silence().await;
+    a.stop().await;
+    b.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_comes_back_in_mid_turn_gets_the_ending_and_no_text_twice() {
+    let (script, gate) = Script::saying(["first ", "second"]).gated();
+    let shared = Shared::real(&Scripted::new([script])).await;
+    let (a, b) = (shared.start(Role::All).await, shared.start(Role::All).await);
+    for node in [&a, &b] {
+        assert_eq!(node.metric("switchboard_sockets", &[]), 0.0);
+    }
+    let mut client = a.connect().await;
+    let session = client.session().await;
+    client.say(&session, "r1", "hi").await;
+    gate.open();
+    client.expect("stream_token").await;
+    client.cut();
+    let (mut here, mut there) = (a.connect().await, b.connect().await);
+    for client in [&mut here, &mut there] {
+        client.ask(json!({"action": "get_session", "requestId": "g", "sessionId": session["sessionId"]})).await;
+    }
+    gate.open_all();
+    for client in [&mut here, &mut there] {
+        let turn = client.turn("r1").await;
+        assert_eq!(turn.events.len(), 1, "only the ending: {:?}", turn.events);
+        assert_eq!(turn.end["data"]["data"]["response"]["responseParts"], json!(["first second"]));
+        client.expect_silence().await;
+    }
+    a.stop().await;
+    b.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_message_sent_again_after_a_cut_is_accepted_again_and_answered_once() {
+    let model = Scripted::new([Script::saying(["only once"])]);
+    let node = TestNode::alone(&model).await;
+    let mut client = node.connect().await;
+    let session = client.session().await;
+    client.converse(&session, "r1", "hi").await;
+    let mut back = node.connect().await;
+    let again = back.ask(send_message(&session, "r1", "hi")).await;
+    assert_eq!(again["status"], 202);
+    let turn = back.turn("r1").await;
+    assert_eq!(turn.events.len(), 1, "{:?}", turn.events);
+    assert_eq!(turn.end["data"]["data"]["response"]["responseParts"], json!(["only once"]));
+    assert_eq!(model.prompts().len(), 1);
+    back.expect_silence().await;
+    node.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_device_that_follows_sees_the_turns_of_another_and_one_that_does_not_sees_none() {
+    let shared = Shared::real(&Scripted::new([Script::saying(["seen ", "by two"])])).await;
+    let (a, b) = (shared.start(Role::All).await, shared.start(Role::All).await);
+    let (mut speaker, mut follower, mut stranger) = (a.connect().await, b.connect().await, b.connect().await);
+    let session = speaker.session().await;
+    let resume = json!({"conversationId": session["conversationId"], "supports": ["follow"]});
+    follower.session_with(resume).await;
+    stranger.session_with(json!({"conversationId": session["conversationId"]})).await;
+    assert_eq!(speaker.converse(&session, "r1", "hi").await.text, "seen by two");
+    assert_eq!(follower.turn("r1").await.text, "seen by two");
+    stranger.expect_silence().await;
+    a.stop().await;
+    b.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn frames_are_numbered_without_a_gap_for_a_session_that_asked_and_for_no_other() {
+    let (script, gate) = Script::saying(["a", "b", "c"]).gated();
+    let node = TestNode::alone(&Scripted::new([script])).await;
+    let (mut numbered, mut plain) = (node.connect().await, node.connect().await);
+    let session = numbered.session_with(json!({"supports": ["stream_resume"]})).await;
+    let other = json!({"conversationId": session["conversationId"], "supports": ["follow"]});
+    plain.session_with(other).await;
+    numbered.say(&session, "r1", "hi").await;
+    let mut last = 0;
+    for expected in ["a", "b", "c"] {
+        gate.open();
+        let event = numbered.expect("stream_token").await;
+        assert_eq!((&event["token"], &event["epoch"]), (&json!(expected), &json!(1)));
+        last += 1;
+        assert_eq!(event["seq"], last);
+    }
+    gate.open_all();
+    assert_eq!(numbered.turn("r1").await.end["seq"], last + 1);
+    let turn = plain.turn("r1").await;
+    assert!(turn.events.iter().all(|event| event.get("seq").is_none() && event.get("epoch").is_none()));
+    node.stop().await;
+}
