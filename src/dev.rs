@@ -6,6 +6,7 @@
 
 mod account;
 mod error;
+mod folder;
 mod nats;
 mod ports;
 mod postgres;
