@@ -7,6 +7,7 @@
 mod account;
 mod cluster;
 mod error;
+mod folder;
 mod nats;
 mod ports;
 mod postgres;

@@ -1,6 +1,7 @@
 //! The account that servers run under. Postgres refuses root, so root steps down to `nobody`.
 
-use std::os::unix::fs::{MetadataExt, chown};
+use std::fs::{Permissions, set_permissions};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -41,6 +42,15 @@ impl Account {
             Self::Own => Ok(()),
             Self::Nobody { uid, gid } => chown(path, Some(uid), Some(gid))
                 .map_err(DevError::io(format!("give {} to the user nobody", path.display()))),
+        }
+    }
+
+    /// Lets this account look into `folder`, whatever mask the folder was made under.
+    pub(super) fn open(self, folder: &Path) -> Result<(), DevError> {
+        match self {
+            Self::Own => Ok(()),
+            Self::Nobody { .. } => set_permissions(folder, Permissions::from_mode(0o755))
+                .map_err(DevError::io(format!("open {} to the user nobody", folder.display()))),
         }
     }
 

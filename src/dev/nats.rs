@@ -29,7 +29,7 @@ impl Nats {
             "--addr".to_owned(),
             "127.0.0.1".to_owned(),
             "--ports_file_dir".to_owned(),
-            argument(&folder),
+            argument(folder.path()),
         ];
         command.extend(arguments.iter().map(|text| (*text).to_owned()));
         let program = Program { name: "NATS", command, last_signal: "KILL", folder, ready: is_ready };

