@@ -2,6 +2,7 @@
 //!
 //! Every session-addressed action goes through [`Client::session`], the one place that decides whose session it is.
 
+mod attach;
 mod cancel;
 mod confirm;
 mod conversations;
@@ -146,7 +147,9 @@ impl Client {
             Action::ConfirmToolAction { session_id, .. } => self.confirm_tool_action(session_id).await,
             Action::VerifyOtp { .. } => Err(unsupported("verify_otp")),
             Action::SubmitInteraction(_) => Err(unsupported("submit_interaction")),
-            Action::AttachSession { .. } => Err(unsupported("attach_session")),
+            Action::AttachSession { session_id, turn_request_id, after_seq } => {
+                self.attach_session(session_id, turn_request_id, after_seq).await
+            }
         }
     }
 

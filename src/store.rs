@@ -105,6 +105,13 @@ pub trait Store: Send + Sync + 'static {
     /// The turn of a conversation that is queued, running or parked.
     async fn active_turn(&self, conversation: ConversationId) -> Result<Option<Turn>, StoreError>;
 
+    /// The newest turn of a conversation, whatever became of it; of those that go by this request id, when there is one.
+    async fn newest_turn(
+        &self,
+        conversation: ConversationId,
+        request_id: Option<&str>,
+    ) -> Result<Option<Turn>, StoreError>;
+
     /// How many turns wait in the queue.
     async fn queued_turns(&self) -> Result<u64, StoreError>;
 }

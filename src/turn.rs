@@ -14,6 +14,7 @@ mod join;
 mod lease;
 mod metrics;
 mod peer;
+mod resume;
 mod run;
 mod slots;
 mod stream;
@@ -36,6 +37,7 @@ pub use accept::{AcceptError, Incoming};
 pub use agents::Agents;
 pub use inbox::{Inbox, Outbound, Reader, View};
 pub use metrics::Metrics;
+pub use resume::{ResumeError, Resumed};
 pub use stream::About;
 pub use streams::Interest;
 

@@ -16,7 +16,7 @@ use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 use tokio_tungstenite::tungstenite::{Error, Message, Utf8Bytes, error::CapacityError};
 
 use crate::limits::TokenBucket;
-use crate::protocol::{self, CloseCode, ErrorCode, Refusal, Request};
+use crate::protocol::{self, Action, CloseCode, ErrorCode, Refusal, Request};
 use crate::session::{Answer, Client};
 use crate::turn::{Inbox, Reader};
 
@@ -37,8 +37,8 @@ struct Wire<S> {
     stream: WebSocketStream<S>,
     inbox: Arc<Inbox>,
     readers: Vec<Reader>,
-    /// The request under way: its turn's frames come after its answer, even when another node started the turn.
-    unanswered: Option<String>,
+    /// The action under way, whose answer must come first.
+    unanswered: Unanswered,
     keepalive: KeepAlive,
 }
 
@@ -48,6 +48,33 @@ enum Received {
     Binary,
     /// Something that needs no answer.
     Nothing,
+}
+
+/// An action that is under way, and the frames that must not overtake its answer.
+enum Unanswered {
+    Nothing,
+    /// Frames of the turn of this request: a 202 comes first, even when another node started the turn.
+    Request(String),
+    /// All frames: the answer tells how to read them.
+    Attach,
+}
+
+impl Unanswered {
+    fn of(request: &Request) -> Self {
+        match (&request.action, &request.request_id) {
+            (Action::AttachSession { .. }, _) => Self::Attach,
+            (_, Some(request_id)) => Self::Request(request_id.clone()),
+            (_, None) => Self::Nothing,
+        }
+    }
+
+    fn holds_back(&self, reader: &Reader) -> bool {
+        match self {
+            Self::Nothing => false,
+            Self::Request(request_id) => **request_id == *reader.request_id(),
+            Self::Attach => true,
+        }
+    }
 }
 
 /// Why a connection ends.
@@ -63,7 +90,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
         let config = &inner.config;
         let keepalive = KeepAlive::new(config.ping_interval, config.idle_timeout);
         let bucket = TokenBucket::new(config.action_rate);
-        Self { client, bucket, wire: Wire { inner, stream, inbox, readers: Vec::new(), unanswered: None, keepalive } }
+        Self {
+            client,
+            bucket,
+            wire: Wire { inner, stream, inbox, readers: Vec::new(), unanswered: Unanswered::Nothing, keepalive },
+        }
     }
 
     /// Runs until either side closes. Returns the close code; `None`: the client was gone without one.
@@ -113,7 +144,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
             Err(refusal) => client.refuse(refusal),
             Ok(request) => {
                 wire.keepalive.acted();
-                wire.unanswered.clone_from(&request.request_id);
+                wire.unanswered = Unanswered::of(&request);
                 // Boxed, so that an idle connection does not carry the space of the largest action.
                 let mut action: Pin<Box<dyn Future<Output = Answer> + Send>> = Box::pin(client.on_request(request));
                 loop {
@@ -159,7 +190,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
 
     /// Sends an answer, and from then on the frames of the turn that it opens.
     async fn answer(&mut self, answer: Answer) -> Result<(), End> {
-        self.unanswered = None;
+        let unanswered = std::mem::replace(&mut self.unanswered, Unanswered::Nothing);
         if let Some(code) = answer.error {
             self.inner.metrics.error(code);
         }
@@ -167,14 +198,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
             self.send(frame).await?;
         }
         if let Some(reader) = answer.reader {
+            if let Unanswered::Attach = unanswered {
+                // It begins where the client asked, whatever this socket read of the turn before.
+                self.readers.retain(|known| known.turn() != reader.turn());
+            }
             self.read_along(reader);
         }
         self.pump().await
     }
 
     fn read_along(&mut self, reader: Reader) {
-        let turn = reader.stream().about.turn;
-        if !self.readers.iter().any(|known| known.stream().about.turn == turn) {
+        if !self.readers.iter().any(|known| known.turn() == reader.turn()) {
             self.readers.push(reader);
         }
     }
@@ -186,7 +220,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
         }
         let mut readers = std::mem::take(&mut self.readers);
         for reader in &mut readers {
-            if self.is_unanswered(reader) {
+            if self.unanswered.holds_back(reader) {
                 continue;
             }
             while let Some(outbound) = reader.take() {
@@ -199,10 +233,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
         readers.retain(|reader| !reader.has_ended());
         self.readers = readers;
         self.flush().await
-    }
-
-    fn is_unanswered(&self, reader: &Reader) -> bool {
-        self.unanswered.as_deref() == Some(&*reader.stream().about.request_id)
     }
 
     async fn keep_alive(&mut self) -> Result<(), End> {

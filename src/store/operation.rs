@@ -61,6 +61,8 @@ operations! {
     TurnGet = "turn.get",
     /// Reads a conversation's active turn.
     TurnActive = "turn.active",
+    /// Reads a conversation's newest turn.
+    TurnNewest = "turn.newest",
     /// Counts the queue.
     TurnQueued = "turn.queued",
 }

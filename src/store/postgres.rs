@@ -127,6 +127,14 @@ impl Store for Postgres {
         turns::active(&self.connections, conversation).await
     }
 
+    async fn newest_turn(
+        &self,
+        conversation: ConversationId,
+        request_id: Option<&str>,
+    ) -> Result<Option<Turn>, StoreError> {
+        turns::newest(&self.connections, conversation, request_id).await
+    }
+
     async fn queued_turns(&self) -> Result<u64, StoreError> {
         turn_claims::queued(&self.connections).await
     }

@@ -149,6 +149,16 @@ impl Store for Sqlite {
         self.threads.read(Operation::TurnActive, move |connection| turns::active(connection, conversation)).await
     }
 
+    async fn newest_turn(
+        &self,
+        conversation: ConversationId,
+        request_id: Option<&str>,
+    ) -> Result<Option<Turn>, StoreError> {
+        let request_id = request_id.map(str::to_owned);
+        let newest = move |connection: &_| turns::newest(connection, conversation, request_id.as_deref());
+        self.threads.read(Operation::TurnNewest, newest).await
+    }
+
     async fn queued_turns(&self) -> Result<u64, StoreError> {
         self.threads.read(Operation::TurnQueued, turn_claims::queued).await
     }

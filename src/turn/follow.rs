@@ -116,7 +116,7 @@ fn piece_of(frame: &Utf8Bytes) -> Piece {
 }
 
 /// Asks the holder for what is missing, or the store when nobody holds the turn. Returns when to ask again at the latest.
-async fn ask(streams: &Streams, stream: &TurnStream) -> Duration {
+pub(super) async fn ask(streams: &Streams, stream: &TurnStream) -> Duration {
     loop {
         let (epoch, after) = stream.position();
         let request = HolderRequest::Attach { epoch, after };

@@ -46,6 +46,11 @@ impl Holdings {
         Holding { holdings: self.clone(), turn: about.turn, signals }
     }
 
+    /// This turn runs here.
+    pub(super) fn holds(&self, turn: TurnId) -> bool {
+        self.lock().contains_key(&turn)
+    }
+
     /// Every turn that runs here.
     pub(super) fn turns(&self) -> Vec<TurnId> {
         self.lock().keys().copied().collect()

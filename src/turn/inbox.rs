@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::Notify;
 use tokio_tungstenite::tungstenite::Utf8Bytes;
 
-use crate::ids::SocketId;
+use crate::ids::{SocketId, TurnId};
 use crate::protocol::Event;
 
 use super::stream::{Read, TurnStream};
@@ -76,6 +76,13 @@ impl Reader {
         Self { stream, inbox, view, epoch, seq: 0, only_end: false, ended: false }
     }
 
+    /// Reads what follows a position, for a client that shows which one it has.
+    pub(super) fn from(stream: Arc<TurnStream>, inbox: Arc<Inbox>, view: View, epoch: i64, seq: u64) -> Self {
+        let mut reader = Self::whole(stream, inbox, view);
+        (reader.epoch, reader.seq) = (epoch, seq);
+        reader
+    }
+
     /// Reads only how the turn ends: for a client that may have seen part of the text on a connection it lost.
     pub(super) fn only_end(stream: Arc<TurnStream>, inbox: Arc<Inbox>, view: View) -> Self {
         let mut reader = Self::whole(stream, inbox, view);
@@ -90,9 +97,14 @@ impl Reader {
         inbox.wake();
     }
 
-    /// The stream that it reads.
-    pub fn stream(&self) -> &Arc<TurnStream> {
-        &self.stream
+    /// The turn that it reads.
+    pub fn turn(&self) -> TurnId {
+        self.stream.about.turn
+    }
+
+    /// The client's name for that turn's request.
+    pub fn request_id(&self) -> &str {
+        &self.stream.about.request_id
     }
 
     /// The terminal frame was taken; nothing follows.

@@ -30,7 +30,7 @@ impl Turns {
     }
 
     /// The stream of a turn that the store knows: the one that is here, one that follows its holder, or its ending alone.
-    fn stream_of(&self, turn: &Turn) -> Arc<super::stream::TurnStream> {
+    pub(super) fn stream_of(&self, turn: &Turn) -> Arc<super::stream::TurnStream> {
         let streams = &self.0.streams;
         if let Some(stream) = streams.get(turn.conversation, turn.id) {
             return stream;

@@ -56,6 +56,8 @@ struct State {
     readers: Vec<Arc<Inbox>>,
     /// A remote node attached: frames must be published.
     attached: bool,
+    /// Up to here the pieces are the holder's own. What follows was made from the stored answer.
+    exact_until: u64,
 }
 
 struct Encoded {
@@ -90,8 +92,14 @@ pub enum Offer {
 impl TurnStream {
     /// A stream with nothing in it. Epoch 0: no holder yet.
     pub(super) fn new(about: About, clock: Clock) -> Self {
-        let state =
-            State { epoch: 0, transcript: Transcript::default(), newest: None, readers: Vec::new(), attached: false };
+        let state = State {
+            epoch: 0,
+            transcript: Transcript::default(),
+            newest: None,
+            readers: Vec::new(),
+            attached: false,
+            exact_until: u64::MAX,
+        };
         Self { about, clock, state: Mutex::new(state) }
     }
 
@@ -170,6 +178,7 @@ impl TurnStream {
         if epoch > state.epoch {
             state.restart(epoch);
         }
+        state.exact_until = state.transcript.last_seq();
         if let Some(missing) = answer.strip_prefix(state.transcript.text(Channel::Token).as_str())
             && !missing.is_empty()
         {
@@ -201,6 +210,14 @@ impl TurnStream {
     /// The time for a frame made now, in epoch milliseconds.
     pub(super) fn now_ms(&self) -> i64 {
         self.clock.now_ms()
+    }
+
+    /// What follows this position is what the holder sent after it: nothing was put together from the stored answer, or
+    /// only the terminal frame is missing.
+    pub(super) fn is_exact(&self, after: u64) -> bool {
+        let state = self.lock();
+        let only_end_follows = state.transcript.has_ended() && after + 1 >= state.transcript.last_seq();
+        after <= state.exact_until || only_end_follows
     }
 
     /// The text of the answer so far.
@@ -300,6 +317,7 @@ impl State {
         self.epoch = epoch;
         self.transcript = Transcript::default();
         self.newest = None;
+        self.exact_until = u64::MAX;
     }
 
     fn wake(&self) {

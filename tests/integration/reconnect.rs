@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use serde_json::json;
+use serde_json::{Value, json};
 use switchboard::model::{Script, Scripted};
 use switchboard::node::Role;
 
-use crate::support::client::send_message;
+use crate::support::client::{Client, send_message};
 use crate::support::eventually::assert_eventually;
 use crate::support::node::{Shared, TestNode};
 
@@ -122,4 +122,99 @@ async fn frames_are_numbered_without_a_gap_for_a_session_that_asked_and_for_no_o
     let turn = plain.turn("r1").await;
     assert!(turn.events.iter().all(|event| event.get("seq").is_none() && event.get("epoch").is_none()));
     node.stop().await;
+}
+
+/// Reads numbered frames to the end of a turn: `(seq, text or type)`, collapsed frames as they come.
+async fn numbered_rest(client: &mut Client, request_id: &str) -> (String, Vec<u64>, Value) {
+    let turn = client.turn(request_id).await;
+    let numbers = turn.events.iter().map(|event| event["seq"].as_u64().expect("a number")).collect();
+    (turn.text, numbers, turn.end)
+}
+
+fn attach(session: &Value, after: u64) -> Value {
+    json!({"action": "attach_session", "requestId": "a", "sessionId": session["sessionId"], "afterSeq": after})
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_shows_its_position_to_any_node_gets_exactly_the_rest() {
+    let (script, gate) = Script::saying(["one ", "two ", "three ", "four"]).gated();
+    let shared = Shared::real(&Scripted::new([script])).await;
+    let (a, b) = (shared.start(Role::All).await, shared.start(Role::All).await);
+    let mut client = a.connect().await;
+    let session = client.session_with(json!({"supports": ["stream_resume"]})).await;
+    client.say(&session, "r1", "count").await;
+    for _ in 0..3 {
+        gate.open();
+        client.expect("stream_token").await;
+    }
+    let (mut here, mut there, mut lost) = (a.connect().await, b.connect().await, b.connect().await);
+    for (client, after, verdict) in [(&mut here, 1, "delta"), (&mut there, 2, "delta"), (&mut lost, 0, "snapshot")] {
+        let answer = client.ask(attach(&session, after)).await;
+        assert_eq!(
+            (&answer["data"]["verdict"], &answer["data"]["turn"]["seq"]),
+            (&json!(verdict), &json!(3)),
+            "{answer}"
+        );
+        assert_eq!(answer["data"]["turn"]["state"], "running");
+    }
+    assert_eq!(here.expect("stream_token").await["token"], "two three ");
+    assert_eq!(there.expect("stream_token").await["token"], "three ");
+    assert_eq!(lost.expect("stream_token").await["token"], "one two three ");
+    gate.open_all();
+    for client in [&mut here, &mut there, &mut lost] {
+        let (text, numbers, end) = numbered_rest(client, "r1").await;
+        assert_eq!((text.as_str(), numbers), ("four", vec![4, 5]));
+        assert_eq!(end["data"]["data"]["response"]["responseParts"], json!(["one two three four"]));
+        client.expect_silence().await;
+    }
+    a.stop().await;
+    b.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_finished_turn_is_resumed_whole_or_just_its_ending_and_a_wrong_position_is_refused() {
+    let node = TestNode::alone(&Scripted::new([Script::saying(["a", "b", "c"])])).await;
+    let mut client = node.connect().await;
+    let session = client.session_with(json!({"supports": ["stream_resume"]})).await;
+    let last = client.converse(&session, "r1", "hi").await.end["seq"].as_u64().unwrap();
+    let mut back = node.connect().await;
+    assert_eq!(back.ask(attach(&session, 0)).await["data"]["verdict"], "snapshot");
+    assert_eq!(numbered_rest(&mut back, "r1").await.0, "abc");
+    assert_eq!(back.ask(attach(&session, last - 1)).await["data"]["verdict"], "delta");
+    assert_eq!(numbered_rest(&mut back, "r1").await.1, [last]);
+    assert_eq!(back.ask(attach(&session, last)).await["data"]["verdict"], "delta");
+    back.expect_silence().await;
+    assert_eq!(back.refusal(attach(&session, last + 1)).await, "VALIDATION_ERROR");
+    let mut unknown = attach(&session, 0);
+    unknown["turnRequestId"] = json!("never sent");
+    assert_eq!(back.ask(unknown).await["data"]["verdict"], "gone");
+    let plain = back.session().await;
+    assert_eq!(back.refusal(attach(&plain, 0)).await, "VALIDATION_ERROR");
+    back.expect_silence().await;
+    node.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_resuming_client_is_told_when_another_node_begins_the_answer_again() {
+    let (first, gate) = Script::saying(["old ", "never"]).gated();
+    let model = Scripted::new([first, Script::saying(["new ", "answer"])]);
+    let shared = Shared::real(&model).await;
+    let mut config = shared.config(Role::Runner);
+    config.drain = Duration::ZERO;
+    let dying = TestNode::start(config).await;
+    let edge = shared.start(Role::Edge).await;
+    let mut client = edge.connect().await;
+    let session = client.session_with(json!({"supports": ["stream_resume"]})).await;
+    client.say(&session, "r1", "hi").await;
+    gate.open();
+    assert_eq!(client.expect("stream_token").await["token"], "old ");
+    let heir = shared.start(Role::Runner).await;
+    dying.stop().await;
+    assert_eq!(client.expect("turn_restarted").await["epoch"], 2);
+    let turn = client.turn("r1").await;
+    assert_eq!(turn.text, "new answer");
+    assert!(turn.events.iter().all(|event| event["epoch"] == 2), "{:?}", turn.events);
+    client.expect_silence().await;
+    edge.stop().await;
+    heir.stop().await;
 }

@@ -93,6 +93,13 @@ const GET: &str = select_turn!("turn.get", "t.id = $1");
 const FIND: &str = select_turn!("turn.find", "t.session_id = $1 and t.request_id = $2");
 const ACTIVE: &str =
     select_turn!("turn.active", "t.conversation_id = $1 and t.state in ('queued', 'running', 'parked')");
+// Ids are made in the order of time.
+const NEWEST: &str = select_turn!(
+    "turn.newest",
+    "t.conversation_id = $1 and t.request_id = coalesce($2, t.request_id)
+order by t.id desc
+limit 1"
+);
 
 pub(super) async fn accept(connections: &Connections, new: &NewTurn) -> Result<Acceptance, StoreError> {
     let (request_id, text) = (clean(&new.request_id), clean(&new.text));
@@ -175,6 +182,15 @@ pub(super) async fn active(
     conversation: ConversationId,
 ) -> Result<Option<Turn>, StoreError> {
     connections.run(Operation::TurnActive, ACTIVE, &[&conversation.0]).await?.first(turn)
+}
+
+pub(super) async fn newest(
+    connections: &Connections,
+    conversation: ConversationId,
+    request_id: Option<&str>,
+) -> Result<Option<Turn>, StoreError> {
+    let parameters: super::connection::Parameters<'_> = &[&conversation.0, &request_id.map(clean)];
+    connections.run(Operation::TurnNewest, NEWEST, parameters).await?.first(turn)
 }
 
 fn turn(row: &Row) -> Result<Turn, StoreError> {

@@ -77,6 +77,13 @@ const GET: &str = select_turn!("turn.get", "t.id = ?1");
 const FIND: &str = select_turn!("turn.find", "t.session_id = ?1 and t.request_id = ?2");
 const ACTIVE: &str =
     select_turn!("turn.active", "t.conversation_id = ?1 and t.state in ('queued', 'running', 'parked')");
+// Ids are made in the order of time.
+const NEWEST: &str = select_turn!(
+    "turn.newest",
+    "t.conversation_id = ?1 and t.request_id = coalesce(?2, t.request_id)
+order by t.id desc
+limit 1"
+);
 
 pub(super) fn accept(connection: &Connection, new: &NewTurn, now: i64) -> Result<Acceptance, StoreError> {
     let request_id = clean(&new.request_id);
@@ -194,6 +201,14 @@ pub(super) fn get(connection: &Connection, id: TurnId) -> Result<Option<Turn>, S
 
 pub(super) fn active(connection: &Connection, conversation: ConversationId) -> Result<Option<Turn>, StoreError> {
     first(connection, ACTIVE, params![conversation.to_string()], turn)
+}
+
+pub(super) fn newest(
+    connection: &Connection,
+    conversation: ConversationId,
+    request_id: Option<&str>,
+) -> Result<Option<Turn>, StoreError> {
+    first(connection, NEWEST, params![conversation.to_string(), request_id.map(clean)], turn)
 }
 
 fn turn(row: &Row<'_>) -> Result<Turn, StoreError> {

@@ -1,0 +1,71 @@
+//! Resumes a turn's stream at the position that a client shows, on any node: exactly the rest, or the whole text so far.
+//!
+//! A position counts in the first epoch only. Once a turn has been taken over, a number may mean other text, so the client
+//! gets the whole text again rather than a part that does not fit.
+
+use std::sync::Arc;
+
+use crate::store::{Session, StoreError, Turn};
+
+use super::Turns;
+use super::follow;
+use super::inbox::{Inbox, Reader, View};
+
+/// The epoch in which positions are certain.
+const FIRST_EPOCH: i64 = 1;
+
+/// What a client that resumes gets.
+pub struct Resumed {
+    /// The turn, as the store has it.
+    pub turn: Turn,
+    /// The epoch and the number of the newest frame on this node.
+    pub position: (i64, u64),
+    /// The reader begins at the client's position; else at the beginning.
+    pub exact: bool,
+    /// The frames that follow.
+    pub reader: Reader,
+}
+
+/// Why a stream cannot be resumed.
+#[derive(Debug, thiserror::Error)]
+pub enum ResumeError {
+    /// The conversation has no such turn.
+    #[error("there is no such turn")]
+    NoTurn,
+    /// The turn has not come so far.
+    #[error("the position is ahead of the turn's newest frame, number {newest}")]
+    Ahead {
+        /// The number of the newest frame.
+        newest: u64,
+    },
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl Turns {
+    /// Resumes the conversation's newest turn (or the one of this request) after frame number `after`.
+    pub async fn resume(
+        &self,
+        session: &Session,
+        request_id: Option<&str>,
+        after: u64,
+        inbox: &Arc<Inbox>,
+        view: View,
+    ) -> Result<Resumed, ResumeError> {
+        let turn = self.0.store.newest_turn(session.conversation, request_id).await?.ok_or(ResumeError::NoTurn)?;
+        let stream = self.stream_of(&turn);
+        if !self.0.holdings.holds(turn.id) && !stream.has_ended() {
+            follow::ask(&self.0.streams, &stream).await;
+        }
+        let (epoch, newest) = stream.position();
+        let certain = turn.epoch <= FIRST_EPOCH && epoch <= FIRST_EPOCH;
+        if certain && after > newest {
+            return Err(ResumeError::Ahead { newest });
+        }
+        let exact = certain && after > 0 && stream.is_exact(after);
+        let begin = if exact { after } else { 0 };
+        let reader = Reader::from(stream, inbox.clone(), view, epoch, begin);
+        Ok(Resumed { turn, position: (epoch, newest), exact, reader })
+    }
+}
