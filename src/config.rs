@@ -127,6 +127,9 @@ pub struct Options {
     /// Seconds that running turns may go on after SIGTERM, before others take them.
     #[arg(long, env = "SWITCHBOARD_DRAIN_SECONDS", default_value = "25", value_name = "SECONDS")]
     pub drain_seconds: String,
+    /// Seconds over which a stopping node spreads the closing of its sockets, part of DRAIN_SECONDS.
+    #[arg(long, env = "SWITCHBOARD_CLOSE_SPREAD_SECONDS", default_value = "3", value_name = "SECONDS")]
+    pub close_spread_seconds: String,
     /// Sockets of this node; the next is closed with 1013. 20000: about 200 MB when idle.
     #[arg(long, env = "SWITCHBOARD_MAX_SOCKETS", default_value = "20000", value_name = "COUNT")]
     pub max_sockets: String,

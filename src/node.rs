@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use prometheus::Registry;
 use tokio::net::TcpListener;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -220,12 +221,13 @@ impl Node {
     /// Stops: not ready at once, connections closed with 1012, then waits for the turns that run, at most the drain time;
     /// what still runs then goes on elsewhere.
     pub async fn stop(self) {
+        let deadline = Instant::now() + self.drain;
         tracing::info!(node.id = %self.id, "node stops");
         self.health.drain();
         self.turns.stop_accepting();
         self.public.stop().await;
         self.sockets.close_all().await;
-        self.turns.drain(self.drain).await;
+        self.turns.drain(deadline.saturating_duration_since(Instant::now())).await;
         self.bus.flush().await;
         self.internal.stop().await;
         self.stop.cancel();

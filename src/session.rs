@@ -65,6 +65,7 @@ pub struct Client {
 struct Known {
     session: Arc<Session>,
     view: View,
+    going_away: bool,
     interest: Interest,
 }
 
@@ -121,6 +122,16 @@ impl Client {
                 self.refuse(Refusal { request_id: request_id.map(str::to_owned), code, message })
             }
         }
+    }
+
+    /// One of its sessions wants to be told before the node goes away.
+    pub fn supports_going_away(&self) -> bool {
+        self.known.values().any(|known| known.going_away)
+    }
+
+    /// The time, in epoch milliseconds.
+    pub fn now_ms(&self) -> i64 {
+        self.sessions.now_ms()
     }
 
     /// Answers what is no request, or one that may not be tried.
@@ -205,7 +216,8 @@ impl Client {
         };
         let interest = self.sessions.turns.watch(&session, &self.inbox, view).await;
         let session = Arc::new(session);
-        self.known.insert(session.id, Known { session: session.clone(), view, interest });
+        let going_away = Capability::GoingAway.is_in(&session.supports);
+        self.known.insert(session.id, Known { session: session.clone(), view, going_away, interest });
         Ok((session, view))
     }
 }

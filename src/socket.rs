@@ -44,6 +44,8 @@ pub struct Config {
     pub idle_timeout: Duration,
     /// How long the two sides may take to close.
     pub close_timeout: Duration,
+    /// Over how long a stopping node spreads its closes, so that its clients do not all come to the others at once.
+    pub close_spread: Duration,
 }
 
 impl Default for Config {
@@ -56,6 +58,7 @@ impl Default for Config {
             ping_interval: Duration::from_secs(25),
             idle_timeout: Duration::from_secs(3600),
             close_timeout: Duration::from_secs(2),
+            close_spread: Duration::from_secs(3),
         }
     }
 }
@@ -133,11 +136,11 @@ impl Sockets {
         self.0.tasks.spawn(future);
     }
 
-    /// Closes every connection with 1012 and waits until they are gone, at most the time that closing may take.
+    /// Closes every connection with 1012, each at a moment of its own within the spread, and waits until they are gone.
     pub async fn close_all(&self) {
         self.0.closing.cancel();
         self.0.tasks.close();
-        let patience = self.0.config.close_timeout * 2;
+        let patience = self.0.config.close_spread + self.0.config.close_timeout * 2;
         if tokio::time::timeout(patience, self.0.tasks.wait()).await.is_err() {
             tracing::warn!(left = self.0.tasks.len(), "connections did not close in time");
         }

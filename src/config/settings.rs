@@ -155,6 +155,7 @@ impl Options {
             action_rate: Rate { per_second, burst: (2.0 * per_second).max(1.0) },
             write_timeout: problems.seconds("WRITE_TIMEOUT_SECONDS", &self.write_timeout_seconds, 0.1..=600.0),
             ping_interval: problems.seconds("PING_SECONDS", &self.ping_seconds, 0.1..=3600.0),
+            close_spread: problems.seconds("CLOSE_SPREAD_SECONDS", &self.close_spread_seconds, 0.0..=600.0),
             idle_timeout: problems.seconds("IDLE_SECONDS", &self.idle_seconds, 1.0..=604_800.0),
             ..socket::Config::default()
         }

@@ -8,6 +8,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use futures_util::{SinkExt, StreamExt};
+use rand::RngExt;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::error::Elapsed;
 use tokio::time::{Instant, sleep_until, timeout};
@@ -16,7 +17,7 @@ use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 use tokio_tungstenite::tungstenite::{Error, Message, Utf8Bytes, error::CapacityError};
 
 use crate::limits::TokenBucket;
-use crate::protocol::{self, Action, CloseCode, ErrorCode, Refusal, Request};
+use crate::protocol::{self, Action, CloseCode, ErrorCode, Event, Refusal, Request};
 use crate::session::{Answer, Client};
 use crate::turn::{Inbox, Reader};
 
@@ -40,6 +41,8 @@ struct Wire<S> {
     /// The action under way, whose answer must come first.
     unanswered: Unanswered,
     keepalive: KeepAlive,
+    /// When this connection closes, once the node stops.
+    close_at: Option<Instant>,
 }
 
 /// What came from the client.
@@ -93,7 +96,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
         Self {
             client,
             bucket,
-            wire: Wire { inner, stream, inbox, readers: Vec::new(), unanswered: Unanswered::Nothing, keepalive },
+            wire: Wire {
+                inner,
+                stream,
+                inbox,
+                readers: Vec::new(),
+                unanswered: Unanswered::Nothing,
+                keepalive,
+                close_at: None,
+            },
         }
     }
 
@@ -119,7 +130,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
         let wire = &mut self.wire;
         let closing = wire.inner.closing.clone();
         tokio::select! {
-            () = closing.cancelled() => Err(End::Close(CloseCode::Restart)),
+            () = closing.cancelled(), if wire.close_at.is_none() => {
+                wire.close_at = Some(Instant::now() + wire.inner.config.close_spread.mul_f64(rand::random()));
+                Ok(())
+            }
+            () = at(wire.close_at) => Err(self.going_away().await.err().unwrap_or(End::Close(CloseCode::Restart))),
             message = wire.stream.next() => {
                 wire.keepalive.heard();
                 match wire.received(message)? {
@@ -131,6 +146,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
             () = wire.inbox.rung() => wire.pump().await,
             () = sleep_until(wire.keepalive.at()) => wire.keep_alive().await,
         }
+    }
+
+    /// Tells a client that knows how to come back, and when.
+    async fn going_away(&mut self) -> Result<(), End> {
+        if self.client.supports_going_away() {
+            let frame = Event::going_away(self.client.now_ms(), reconnect_hint_ms()).encode();
+            self.wire.send(frame).await?;
+        }
+        Ok(())
     }
 
     /// Does what a frame asks for, while turns go on streaming, then answers.
@@ -306,5 +330,20 @@ fn rate_limited(request_id: Option<String>) -> Refusal {
         request_id,
         code: ErrorCode::RateLimited,
         message: "too many actions on this connection; slow down and try again".to_owned(),
+    }
+}
+
+/// The longest time after which a client of a stopping node is asked to come back, in milliseconds.
+const RECONNECT_WITHIN_MS: u64 = 1000;
+
+fn reconnect_hint_ms() -> u64 {
+    rand::rng().random_range(0..RECONNECT_WITHIN_MS)
+}
+
+/// Waits until then; for ever, when there is no then.
+async fn at(then: Option<Instant>) {
+    match then {
+        Some(then) => sleep_until(then).await,
+        None => std::future::pending().await,
     }
 }

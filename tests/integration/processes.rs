@@ -53,6 +53,7 @@ async fn cluster(gateway: &ScriptedGateway) -> Vec<(&'static str, String)> {
         ("GATEWAY_URL", gateway.url()),
         ("MODEL", "test".to_owned()),
         ("LEASE_SECONDS", "2".to_owned()),
+        ("CLOSE_SPREAD_SECONDS", "0".to_owned()),
     ]
 }
 

@@ -218,3 +218,17 @@ async fn a_resuming_client_is_told_when_another_node_begins_the_answer_again() {
     edge.stop().await;
     heir.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_planned_close_is_announced_to_those_who_asked_and_to_nobody_else() {
+    let node = TestNode::alone(&Scripted::new([])).await;
+    let (mut told, mut plain) = (node.connect().await, node.connect().await);
+    told.session_with(json!({"supports": ["going_away"]})).await;
+    plain.session().await;
+    let stopping = tokio::spawn(node.stop());
+    let hint = told.expect("going_away").await;
+    assert!(hint["reconnectInMs"].as_u64().is_some_and(|hint| hint < 1000), "{hint}");
+    assert_eq!(told.closed().await, Some(1012));
+    assert_eq!(plain.closed().await, Some(1012));
+    stopping.await.unwrap();
+}

@@ -37,7 +37,11 @@ pub fn config() -> Config {
         agent: agent::Config::default(),
         turn: turn::Config::default(),
         session: session::Config::default(),
-        socket: socket::Config { close_timeout: Duration::from_millis(200), ..socket::Config::default() },
+        socket: socket::Config {
+            close_timeout: Duration::from_millis(200),
+            close_spread: Duration::ZERO,
+            ..socket::Config::default()
+        },
         http: http::ServerConfig::default(),
         health: http::HealthConfig::default(),
         drain: Duration::from_secs(5),
