@@ -45,6 +45,9 @@ pub enum Command {
     },
     /// Write the JSON Schemas of the wire protocol.
     Schema {
+        /// Write nothing; say which files differ from what this build speaks.
+        #[arg(long)]
+        check: bool,
         /// Where to.
         #[arg(default_value = "schemas", value_name = "FOLDER")]
         folder: std::path::PathBuf,

@@ -20,7 +20,7 @@ fn main() -> ExitCode {
             Some(Command::Migrate(options)) => migrate(&options).await,
             Some(Command::CheckConfig { connect, options }) => check_config(&options, connect).await,
             Some(Command::Dev { listen }) => dev(listen).await,
-            Some(Command::Schema { folder }) => protocol::schema::write(&folder).map_err(Into::into),
+            Some(Command::Schema { check, folder }) => schema(&folder, check),
             Some(Command::Version) => {
                 say(concat!("switchboard ", env!("CARGO_PKG_VERSION")));
                 Ok(())
@@ -64,6 +64,19 @@ async fn check_config(options: &Options, connect: bool) -> Done {
     }
     say("the configuration is right");
     Ok(())
+}
+
+fn schema(folder: &std::path::Path, check: bool) -> Done {
+    if !check {
+        return protocol::schema::write(folder).map_err(Into::into);
+    }
+    let drift = protocol::schema::drift(folder)?;
+    drift.iter().for_each(|drift| say(&drift.to_string()));
+    if drift.is_empty() {
+        Ok(())
+    } else {
+        Err("the schemas are not those of this build; run `switchboard schema`".into())
+    }
 }
 
 async fn dev(listen: std::net::SocketAddr) -> Done {

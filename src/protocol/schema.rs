@@ -4,6 +4,7 @@
 //! because a client drops what it does not know; schemas of actions are open, because the server ignores it.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -75,6 +76,16 @@ pub enum Drift {
     Changed(String),
     /// A file has no document.
     Superfluous(String),
+}
+
+impl fmt::Display for Drift {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Missing(path) => write!(f, "{path} is missing"),
+            Self::Changed(path) => write!(f, "{path} has changed"),
+            Self::Superfluous(path) => write!(f, "{path} is superfluous"),
+        }
+    }
 }
 
 /// Compares a folder with [`documents`]; empty when both are the same.
