@@ -11,7 +11,6 @@ mod get;
 mod messages;
 mod send;
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use tokio_tungstenite::tungstenite::Utf8Bytes;
@@ -59,7 +58,8 @@ pub struct Client {
     owner: Owner,
     traceparent: Option<String>,
     inbox: Arc<Inbox>,
-    known: HashMap<SessionId, Known>,
+    /// A few at most, mostly one: a list is smaller than a map, and no slower.
+    known: Vec<Known>,
 }
 
 struct Known {
@@ -101,7 +101,7 @@ impl Sessions {
 
     /// The client behind a new socket. `traceparent` came with its handshake.
     pub fn client(&self, owner: Owner, inbox: Arc<Inbox>, traceparent: Option<String>) -> Client {
-        Client { sessions: self.clone(), owner, traceparent, inbox, known: HashMap::new() }
+        Client { sessions: self.clone(), owner, traceparent, inbox, known: Vec::new() }
     }
 }
 
@@ -126,7 +126,7 @@ impl Client {
 
     /// One of its sessions wants to be told before the node goes away.
     pub fn supports_going_away(&self) -> bool {
-        self.known.values().any(|known| known.going_away)
+        self.known.iter().any(|known| known.going_away)
     }
 
     /// The time, in epoch milliseconds.
@@ -166,7 +166,7 @@ impl Client {
 
     /// The session of this id, if it is the caller's. From the first time on, this socket watches its conversation.
     async fn session(&mut self, id: SessionId) -> Result<(Arc<Session>, View), Failure> {
-        if let Some(known) = self.known.get(&id) {
+        if let Some(known) = self.known(id) {
             return Ok((known.session.clone(), known.view));
         }
         let session = self.look_up(id).await?;
@@ -175,7 +175,7 @@ impl Client {
 
     /// As [`Client::session`]; the first time, also joins the turn that runs.
     async fn enter(&mut self, id: SessionId) -> Result<(Arc<Session>, Option<Reader>), Failure> {
-        let is_new = !self.known.contains_key(&id);
+        let is_new = self.known(id).is_none();
         let (session, view) = self.session(id).await?;
         let reader = if is_new { self.sessions.turns.join(&session, &self.inbox, view).await? } else { None };
         self.settle(id);
@@ -184,9 +184,13 @@ impl Client {
 
     /// This socket has what ran in the session before it came.
     fn settle(&self, id: SessionId) {
-        if let Some(known) = self.known.get(&id) {
+        if let Some(known) = self.known(id) {
             known.interest.settle();
         }
+    }
+
+    fn known(&self, id: SessionId) -> Option<&Known> {
+        self.known.iter().find(|known| known.session.id == id)
     }
 
     /// As the store has it now; somebody else's session is as good as none.
@@ -217,7 +221,8 @@ impl Client {
         let interest = self.sessions.turns.watch(&session, &self.inbox, view).await;
         let session = Arc::new(session);
         let going_away = Capability::GoingAway.is_in(&session.supports);
-        self.known.insert(session.id, Known { session: session.clone(), view, going_away, interest });
+        self.known.reserve_exact(1);
+        self.known.push(Known { session: session.clone(), view, going_away, interest });
         Ok((session, view))
     }
 }

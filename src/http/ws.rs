@@ -60,11 +60,12 @@ fn upgrade_to_websocket(sockets: &Sockets, headers: &HeaderMap, upgrade: Option<
 
 async fn serve(sockets: Sockets, upgrade: OnUpgrade, handshake: Handshake) {
     let metrics = sockets.metrics().clone();
-    let parts = match upgrade.await.map(|upgraded| upgraded.downcast::<TokioIo<TcpStream>>()) {
-        Ok(Ok(parts)) => parts,
+    let (stream, first) = match upgrade.await.map(|upgraded| upgraded.downcast::<TokioIo<TcpStream>>()) {
+        // Copied, because what was read is mostly nothing, and would keep the whole buffer of the handshake alive.
+        Ok(Ok(parts)) => (parts.io.into_inner(), parts.read_buf.to_vec()),
         Ok(Err(_)) | Err(_) => return metrics.handshake(HandshakeResult::Aborted),
     };
-    sockets.serve(parts.io.into_inner(), parts.read_buf.into(), handshake).await;
+    sockets.serve(stream, first, handshake).await;
 }
 
 /// The client's key, when this is a handshake that this server speaks.

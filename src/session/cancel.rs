@@ -16,7 +16,7 @@ impl Client {
                 Ok((session, reader)) => (vec![session.conversation], reader),
                 Err(_) => (Vec::new(), None),
             },
-            None => (self.known.values().map(|known| known.session.conversation).collect(), None),
+            None => (self.known.iter().map(|known| known.session.conversation).collect(), None),
         };
         for conversation in conversations {
             self.sessions.turns.cancel(conversation, request_id).await?;

@@ -15,6 +15,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 use tokio_tungstenite::tungstenite::{Error, Message, Utf8Bytes, error::CapacityError};
+use tokio_util::sync::WaitForCancellationFutureOwned;
 
 use crate::limits::TokenBucket;
 use crate::protocol::{self, Action, CloseCode, ErrorCode, Event, Refusal, Request};
@@ -29,6 +30,8 @@ use super::metrics::Overflow;
 pub(super) struct Connection<S> {
     client: Client,
     bucket: TokenBucket,
+    /// Completes when the node stops.
+    closing: Pin<Box<WaitForCancellationFutureOwned>>,
     wire: Wire<S>,
 }
 
@@ -93,9 +96,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
         let config = &inner.config;
         let keepalive = KeepAlive::new(config.ping_interval, config.idle_timeout);
         let bucket = TokenBucket::new(config.action_rate);
+        let closing = Box::pin(inner.closing.clone().cancelled_owned());
         Self {
             client,
             bucket,
+            closing,
             wire: Wire {
                 inner,
                 stream,
@@ -109,7 +114,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
     }
 
     /// Runs until either side closes. Returns the close code; `None`: the client was gone without one.
-    pub(super) async fn run(mut self) -> Option<CloseCode> {
+    pub(super) async fn run(&mut self) -> Option<CloseCode> {
         let end = loop {
             if let Err(end) = self.step().await {
                 break end;
@@ -122,15 +127,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
     }
 
     /// Closes at once.
-    pub(super) async fn turn_away(mut self, code: CloseCode) -> Option<CloseCode> {
+    pub(super) async fn turn_away(&mut self, code: CloseCode) -> Option<CloseCode> {
         self.wire.close(code).await
     }
 
     async fn step(&mut self) -> Result<(), End> {
         let wire = &mut self.wire;
-        let closing = wire.inner.closing.clone();
         tokio::select! {
-            () = closing.cancelled(), if wire.close_at.is_none() => {
+            () = self.closing.as_mut(), if wire.close_at.is_none() => {
                 wire.close_at = Some(Instant::now() + wire.inner.config.close_spread.mul_f64(rand::random()));
                 Ok(())
             }
@@ -144,7 +148,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
                 }
             }
             () = wire.inbox.rung() => wire.pump().await,
-            () = sleep_until(wire.keepalive.at()) => wire.keep_alive().await,
+            () = wire.keepalive.elapsed() => wire.keep_alive().await,
         }
     }
 
@@ -159,7 +163,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
 
     /// Does what a frame asks for, while turns go on streaming, then answers.
     async fn act(&mut self, request: Result<Request, Refusal>) -> Result<(), End> {
-        let Self { client, bucket, wire } = self;
+        let Self { client, bucket, wire, .. } = self;
         let granted = bucket.take();
         let answer = match request {
             Ok(Request { request_id, .. }) | Err(Refusal { request_id, .. }) if !granted => {
@@ -175,7 +179,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
                     tokio::select! {
                         answer = &mut action => break answer,
                         () = wire.inbox.rung() => wire.pump().await?,
-                        () = sleep_until(wire.keepalive.at()) => wire.keep_alive().await?,
+                        () = wire.keepalive.elapsed() => wire.keep_alive().await?,
                     }
                 }
             }

@@ -1,9 +1,10 @@
 //! Whether a client is still there: pings at intervals, and the end after two that nobody answered.
 
+use std::pin::Pin;
 use std::time::Duration;
 
 use rand::RngExt;
-use tokio::time::Instant;
+use tokio::time::{Instant, Sleep, sleep};
 
 /// Pings without an answer before the client is given up.
 const MISSES: u32 = 2;
@@ -12,7 +13,8 @@ const MISSES: u32 = 2;
 pub(super) struct KeepAlive {
     interval: Duration,
     idle_timeout: Duration,
-    due: Instant,
+    /// Kept from one wait to the next: a busy connection does not set a timer for every frame.
+    timer: Pin<Box<Sleep>>,
     missed: u32,
     last_action: Instant,
 }
@@ -31,12 +33,12 @@ pub(super) enum Due {
 impl KeepAlive {
     pub(super) fn new(interval: Duration, idle_timeout: Duration) -> Self {
         let now = Instant::now();
-        Self { interval, idle_timeout, due: now + jittered(interval), missed: 0, last_action: now }
+        Self { interval, idle_timeout, timer: Box::pin(sleep(jittered(interval))), missed: 0, last_action: now }
     }
 
-    /// When [`KeepAlive::due`] has something to say.
-    pub(super) fn at(&self) -> Instant {
-        self.due
+    /// Waits until [`KeepAlive::due`] has something to say.
+    pub(super) async fn elapsed(&mut self) {
+        self.timer.as_mut().await;
     }
 
     /// Something came from the client.
@@ -52,7 +54,7 @@ impl KeepAlive {
     /// Says what is due, and sets the next time.
     pub(super) fn due(&mut self) -> Due {
         let now = Instant::now();
-        self.due = now + jittered(self.interval);
+        self.timer.as_mut().reset(now + jittered(self.interval));
         if self.missed >= MISSES {
             return Due::Gone;
         }
@@ -80,7 +82,7 @@ mod tests {
         let mut keepalive = KeepAlive::new(25 * SECOND, 3600 * SECOND);
         let mut seen = Vec::new();
         for _ in 0..3 {
-            tokio::time::sleep_until(keepalive.at()).await;
+            keepalive.elapsed().await;
             seen.push(keepalive.due());
         }
         assert_eq!(seen, [Due::Ping, Due::Ping, Due::Gone]);
@@ -91,7 +93,7 @@ mod tests {
         let mut keepalive = KeepAlive::new(25 * SECOND, 100 * SECOND);
         let start = Instant::now();
         loop {
-            tokio::time::sleep_until(keepalive.at()).await;
+            keepalive.elapsed().await;
             match keepalive.due() {
                 Due::Ping => keepalive.heard(),
                 Due::Idle => break,

@@ -16,7 +16,7 @@ pub struct Metrics {
     /// How long turns ran here, by outcome.
     pub(super) duration: HistogramVec,
     /// Frames of turns, by kind.
-    pub(super) frames: IntCounterVec,
+    pub(super) frames: Frames,
     /// What this node itself adds, by part.
     pub(super) overhead: HistogramVec,
     /// Gaps found in streams from other nodes.
@@ -33,6 +33,22 @@ pub struct Metrics {
     pub(super) queued: IntGauge,
 }
 
+/// Frames by kind, looked up once: they are counted for every token.
+#[derive(Clone)]
+pub(super) struct Frames {
+    pub token: IntCounter,
+    pub reasoning: IntCounter,
+    pub chunk: IntCounter,
+    pub end: IntCounter,
+}
+
+impl Frames {
+    fn of(counters: &IntCounterVec) -> Self {
+        let kind = |kind: &str| counters.with_label_values(&[kind]);
+        Self { token: kind("token"), reasoning: kind("reasoning"), chunk: kind("chunk"), end: kind("end") }
+    }
+}
+
 /// Seconds, from a fraction of a millisecond to the longest turn.
 const SECONDS: &[f64] =
     &[0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0];
@@ -40,6 +56,7 @@ const SECONDS: &[f64] =
 impl Metrics {
     /// Registers them all; fails when a name is taken.
     pub fn register(registry: &Registry) -> Result<Self, prometheus::Error> {
+        let frames = counters("turn_frames_total", "Frames of turns made on this node", "kind")?;
         let metrics = Self {
             accepted: counters("turns_accepted_total", "Messages by what became of them", "result")?,
             ended: counters("turns_total", "Turns that ended on this node", "outcome")?,
@@ -52,7 +69,7 @@ impl Metrics {
                 .buckets(SECONDS.to_vec()),
             )?,
             duration: histograms("turn_duration_seconds", "How long turns ran on this node", "outcome")?,
-            frames: counters("turn_frames_total", "Frames of turns made on this node", "kind")?,
+            frames: Frames::of(&frames),
             overhead: histograms("turn_overhead_seconds", "What the node itself adds to a turn", "part")?,
             gaps: IntCounter::new("switchboard_stream_gaps_total", "Gaps found in streams from other nodes")?,
             unreadable_envelopes: IntCounter::new(
@@ -77,9 +94,6 @@ impl Metrics {
             metrics.ended.with_label_values(&[outcome]);
             metrics.duration.with_label_values(&[outcome]);
         }
-        for kind in ["token", "reasoning", "chunk", "end"] {
-            metrics.frames.with_label_values(&[kind]);
-        }
         for part in ["accept", "history", "finish"] {
             metrics.overhead.with_label_values(&[part]);
         }
@@ -91,7 +105,7 @@ impl Metrics {
         registry.register(Box::new(metrics.in_flight.clone()))?;
         registry.register(Box::new(metrics.first_token.clone()))?;
         registry.register(Box::new(metrics.duration.clone()))?;
-        registry.register(Box::new(metrics.frames.clone()))?;
+        registry.register(Box::new(frames))?;
         registry.register(Box::new(metrics.overhead.clone()))?;
         registry.register(Box::new(metrics.gaps.clone()))?;
         registry.register(Box::new(metrics.unreadable_envelopes.clone()))?;

@@ -162,37 +162,49 @@ impl Run {
 
     /// Sends a step on its way. While the lease is in doubt nothing is sent, for another node may be speaking.
     fn emit(&mut self, step: Step) {
-        self.held_back.push(step);
         if self.turns.0.lease.is_valid(self.claimed_at) {
             self.send_held_back();
+            self.send(step);
+        } else {
+            self.held_back.push(step);
         }
     }
 
     fn send_held_back(&mut self) {
         for step in std::mem::take(&mut self.held_back) {
-            let (kind, pushed) = self.push(step);
-            self.turns.0.metrics.frames.with_label_values(&[kind]).inc();
-            self.publish(Kind::Frame, pushed);
+            self.send(step);
         }
     }
 
-    fn push(&mut self, step: Step) -> (&'static str, Pushed) {
+    fn send(&mut self, step: Step) {
+        let pushed = self.push(step);
+        self.publish(Kind::Frame, pushed);
+    }
+
+    fn push(&mut self, step: Step) -> Pushed {
+        let frames = &self.turns.0.metrics.frames;
         let (request_id, now) = (&self.claimed.request_id, self.stream.now_ms());
         match step {
             Step::Text(text) => {
                 if !std::mem::replace(&mut self.first_token, true) {
                     self.turns.0.metrics.first_token.observe(self.started_at.elapsed().as_secs_f64());
                 }
-                ("token", self.stream.push_text(Channel::Token, &text))
+                frames.token.inc();
+                self.stream.push_text(Channel::Token, &text)
             }
-            Step::Reasoning(text) => ("reasoning", self.stream.push_text(Channel::Reasoning, &text)),
+            Step::Reasoning(text) => {
+                frames.reasoning.inc();
+                self.stream.push_text(Channel::Reasoning, &text)
+            }
             Step::ToolStarted { call } => {
                 let frame = Event::tool_call(request_id, now, &call.name, &call.arguments).encode();
-                ("chunk", self.stream.push_event(frame))
+                frames.chunk.inc();
+                self.stream.push_event(frame)
             }
             Step::ToolEnded { call, is_error, result } => {
                 let frame = Event::tool_result(request_id, now, &call.name, is_error, &result).encode();
-                ("chunk", self.stream.push_event(frame))
+                frames.chunk.inc();
+                self.stream.push_event(frame)
             }
         }
     }
@@ -253,7 +265,7 @@ impl Run {
         let (request_id, now) = (&self.claimed.request_id, self.stream.now_ms());
         let frame = ending::frame(request_id, now, &finish.outcome, finish.message, &finish.text, finish.usage);
         let pushed = self.stream.push_end(frame);
-        inner.metrics.frames.with_label_values(&["end"]).inc();
+        inner.metrics.frames.end.inc();
         self.publish(Kind::End, pushed);
         match finish.outcome {
             Outcome::Completed => "completed",
