@@ -99,7 +99,7 @@ impl Config {
     /// allocated with the connection, and grows for a larger message.
     fn websocket(&self) -> WebSocketConfig {
         WebSocketConfig::default()
-            .read_buffer_size(1024)
+            .read_buffer_size(512)
             .write_buffer_size(4 * 1024)
             .max_write_buffer_size(1024 * 1024)
             .max_message_size(Some(self.max_frame_bytes))
@@ -126,7 +126,8 @@ impl Sockets {
         inner.metrics.handshake(if full { HandshakeResult::OverCapacity } else { HandshakeResult::Accepted });
         let inbox = Inbox::new(SocketId::new());
         let client = inner.sessions.client(handshake.owner, inbox.clone(), handshake.traceparent);
-        let mut connection = Connection::new(inner.clone(), stream, client, inbox);
+        // Boxed, so that the task is small while it waits.
+        let mut connection = Box::new(Connection::new(inner.clone(), stream, client, inbox));
         let code = if full { connection.turn_away(CloseCode::OverCapacity).await } else { connection.run().await };
         inner.metrics.closed(code);
         drop(open);

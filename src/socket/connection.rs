@@ -4,7 +4,7 @@
 //! timer; the node's stop. One action at a time: while it is under way no further frame is read, so a client that sends faster
 //! than it is served is slowed down by its own connection, and turns go on streaming meanwhile.
 
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 
 use futures_util::{SinkExt, StreamExt};
@@ -142,8 +142,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
             message = wire.stream.next() => {
                 wire.keepalive.heard();
                 match wire.received(message)? {
-                    Received::Text(text) => self.act(protocol::parse(&text)).await,
-                    Received::Binary => self.act(Err(binary())).await,
+                    // Boxed, so that an idle connection does not carry the space of an action.
+                    Received::Text(text) => Box::pin(self.act(protocol::parse(&text))).await,
+                    Received::Binary => Box::pin(self.act(Err(binary()))).await,
                     Received::Nothing => Ok(()),
                 }
             }
@@ -173,8 +174,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
             Ok(request) => {
                 wire.keepalive.acted();
                 wire.unanswered = Unanswered::of(&request);
-                // Boxed, so that an idle connection does not carry the space of the largest action.
-                let mut action: Pin<Box<dyn Future<Output = Answer> + Send>> = Box::pin(client.on_request(request));
+                let mut action = pin!(client.on_request(request));
                 loop {
                     tokio::select! {
                         answer = &mut action => break answer,

@@ -87,6 +87,7 @@ impl Streams {
         let first = {
             let mut table = self.lock();
             let entry = table.entry(conversation).or_default();
+            entry.watchers.reserve_exact(1);
             entry.watchers.push(Watcher { session: session.id, inbox: inbox.clone(), view, returning: true });
             if entry.feed.is_some() {
                 None
