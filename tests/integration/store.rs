@@ -8,6 +8,7 @@ mod postgres;
 mod schema;
 mod sessions;
 mod sqlite;
+mod tls;
 mod turns;
 
 use fixture::Fixture;

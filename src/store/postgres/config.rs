@@ -2,6 +2,7 @@
 //!
 //! Every wait is bounded: the pool's own defaults wait for ever.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use tokio_postgres::config::SslMode;
@@ -16,9 +17,11 @@ const KEEPALIVE_IDLE: Duration = Duration::from_secs(30);
 #[derive(Clone, Debug)]
 pub struct Config {
     /// Where it is: `postgres://user:password@host:port/database`. `sslmode=require` encrypts and verifies the server's
-    /// certificate and name against the platform's roots (or `SSL_CERT_FILE`), and so do `verify-ca` and `verify-full`;
+    /// certificate and name against the platform's roots (or `ca_file`), and so do `verify-ca` and `verify-full`;
     /// without one of them the connection is plain.
     pub url: Secret,
+    /// PEM file of the certificates that the server is checked against; else the platform's.
+    pub ca_file: Option<PathBuf>,
     /// Connections at most. 10: about four per core of a small database server; more wait better here than there.
     pub pool_size: usize,
     /// How long a call waits for a free connection. 3 s: a client is told to try again before it gives up by itself.
@@ -84,6 +87,7 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             url: Secret::new("postgres://postgres@127.0.0.1:5432/switchboard"),
+            ca_file: None,
             pool_size: 10,
             wait_timeout: Duration::from_secs(3),
             create_timeout: Duration::from_secs(3),

@@ -46,7 +46,7 @@ impl Connections {
         let parsed = config.parse()?;
         let manager_config = ManagerConfig { recycling_method: RecyclingMethod::Fast };
         let manager = if parsed.get_ssl_mode() == SslMode::Require {
-            Manager::from_config(parsed, tls::connector()?, manager_config)
+            Manager::from_config(parsed, tls::connector(config.ca_file.as_deref())?, manager_config)
         } else {
             Manager::from_config(parsed, NoTls, manager_config)
         };

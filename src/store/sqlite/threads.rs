@@ -3,6 +3,7 @@
 //! One thread writes. What waits for it is committed together, so that many callers share one wait for the disk; each call
 //! has its own savepoint, and none is answered before the commit.
 
+use std::convert::Infallible;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
@@ -34,8 +35,13 @@ impl Threads {
         let config = Arc::new(config);
         let busy = Arc::new(AtomicUsize::new(0));
         let (writes, queue) = mpsc::channel(config.queue_length);
+        // The writer closes last: only a connection that is alone, and may write, folds the log into the file.
+        let (reading, readers_gone) = std::sync::mpsc::channel::<Infallible>();
         let (opening, counter) = (Arc::clone(&config), Arc::clone(&busy));
-        let work = move |connection: Connection| write_all(&connection, queue, &counter);
+        let work = move |connection: Connection| {
+            write_all(&connection, queue, &counter);
+            drop(readers_gone.recv());
+        };
         spawn("store-writer", move || open::writer(&opening), work).await?;
 
         let readers = match &config.location {
@@ -47,7 +53,12 @@ impl Threads {
         let queue = Arc::new(Mutex::new(queue));
         for _ in 0..readers {
             let (opening, counter, queue) = (Arc::clone(&config), Arc::clone(&busy), Arc::clone(&queue));
-            let work = move |connection: Connection| read_all(&connection, &queue, &counter);
+            let reading = reading.clone();
+            let work = move |connection: Connection| {
+                read_all(&connection, &queue, &counter);
+                drop(connection);
+                drop(reading);
+            };
             spawn("store-reader", move || open::reader(&opening), work).await?;
         }
         if readers == 0 {

@@ -9,8 +9,8 @@ use switchboard::ids::{AgentId, ConversationId, MessageId, NodeId, ParticipantId
 use switchboard::store::postgres::{self, Postgres};
 use switchboard::store::sqlite::{self, Location, Sqlite};
 use switchboard::store::{
-    Acceptance, Claim, ClaimedTurn, Finish, Finished, Metrics, NewSession, NewTurn, Outcome, Owner, Session, SharedStore,
-    TurnUsage,
+    Acceptance, Claim, ClaimedTurn, Finish, Finished, Metrics, NewSession, NewTurn, Outcome, Owner, Session,
+    SharedStore, TurnUsage,
 };
 use uuid::Uuid;
 
@@ -143,11 +143,7 @@ impl Fixture {
     pub async fn talk(&self, session: &Session, question: &str, answer: &str) {
         let holder = NodeId::new();
         let request_id = MessageId::new().to_string();
-        let new = NewTurn {
-            text: question.into(),
-            claim: Some(claim(holder, LONG)),
-            ..new_turn(session, &request_id)
-        };
+        let new = NewTurn { text: question.into(), claim: Some(claim(holder, LONG)), ..new_turn(session, &request_id) };
         assert_eq!(self.store.accept_turn(&new).await.unwrap(), Acceptance::Accepted { epoch: 1 });
         let finish = Finish { text: answer.into(), ..finish(new.turn, 1, holder) };
         assert_eq!(self.store.finish_turn(&finish).await.unwrap(), Finished::Committed);

@@ -16,7 +16,10 @@ pub async fn an_empty_database_is_too_old_and_migrating_it_twice_is_enough_once(
 }
 
 pub async fn a_newer_schema_is_refused_by_migrate_and_by_check(fixture: Fixture) {
-    fixture.sql("insert into schema_version select max(version) + 1, max(applied_at) from schema_version").await.unwrap();
+    fixture
+        .sql("insert into schema_version select max(version) + 1, max(applied_at) from schema_version")
+        .await
+        .unwrap();
     let error = fixture.store.check().await.unwrap_err();
     assert!(matches!(error, StoreError::SchemaTooNew { found, known } if found == known + 1), "{error}");
     let error = fixture.store.migrate().await.unwrap_err();

@@ -37,7 +37,8 @@ pub async fn a_session_made_twice_with_the_same_ids_is_one_session(fixture: Fixt
 pub async fn resuming_keeps_the_conversation_and_its_participants(fixture: Fixture) {
     let first = fixture.session(&owner("ada")).await;
     fixture.talk(&first, "hello", "good day").await;
-    let resume = NewSession { resume: Some(first.conversation), agent_name: "Other".into(), ..new_session(&first.owner) };
+    let resume =
+        NewSession { resume: Some(first.conversation), agent_name: "Other".into(), ..new_session(&first.owner) };
     let second = fixture.other.create_session(&resume).await.unwrap().unwrap();
     assert_eq!(second.id, resume.session);
     assert_eq!(second.conversation, first.conversation);
