@@ -104,7 +104,7 @@ create table turns (
 
 -- At most one active turn per conversation, in the whole cluster.
 create unique index turns_active on turns (conversation_id) where state in ('queued', 'running', 'parked');
-create index turns_of_conversation on turns (conversation_id, id);
+create index turns_of_conversation on turns (conversation_id, created_at, id);
 create index turns_queued on turns (created_at, id) where state = 'queued';
 create index turns_leased on turns (lease_until) where state = 'running';
 create index turns_held on turns (holder) where state = 'running';

@@ -79,6 +79,8 @@ conformance! {
         a_queued_turn_is_cancelled_at_once,
         a_running_turn_is_marked_and_its_holder_told,
         cancelling_what_does_not_run_finds_nothing,
+        a_request_to_cancel_without_a_name_meets_whatever_is_active,
+        the_newest_turn_is_the_one_accepted_last_whatever_its_id,
         a_plain_turn_takes_three_transactions_at_most,
     }
     claims {
@@ -87,6 +89,7 @@ conformance! {
         an_empty_queue_gives_nothing,
         a_turn_whose_lease_ran_out_is_claimed_and_its_old_holder_fenced,
         a_renewed_lease_is_not_claimed,
+        only_the_named_leases_are_renewed,
         a_mark_to_cancel_outlives_its_holder,
         a_release_consumes_no_attempt,
         a_released_turn_is_lost_to_the_one_who_released_it,

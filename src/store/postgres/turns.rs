@@ -93,11 +93,11 @@ const GET: &str = select_turn!("turn.get", "t.id = $1");
 const FIND: &str = select_turn!("turn.find", "t.session_id = $1 and t.request_id = $2");
 const ACTIVE: &str =
     select_turn!("turn.active", "t.conversation_id = $1 and t.state in ('queued', 'running', 'parked')");
-// Ids are made in the order of time.
+// By the store's clock: ids are chosen by nodes, whose clocks differ.
 const NEWEST: &str = select_turn!(
     "turn.newest",
     "t.conversation_id = $1 and t.request_id = coalesce($2, t.request_id)
-order by t.id desc
+order by t.created_at desc, t.id desc
 limit 1"
 );
 

@@ -29,7 +29,9 @@ pub(super) fn check(connection: &Connection) -> Result<(), StoreError> {
 
 /// The version in the database; 0 when nothing ever migrated it.
 fn version(connection: &Connection) -> Result<i64, StoreError> {
-    if !connection.table_exists(None, "schema_version")? {
+    // Not `Connection::table_exists`: that looks at the connection's own copy of the schema, which may be an old one.
+    let exists = "select exists (select 1 from sqlite_schema where name = 'schema_version')";
+    if !connection.query_row(exists, [], |row| row.get::<_, bool>(0))? {
         return Ok(0);
     }
     Ok(connection.query_row("select coalesce(max(version), 0) from schema_version", [], |row| row.get(0))?)

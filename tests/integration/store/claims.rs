@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::time::Duration;
 
-use switchboard::ids::NodeId;
+use switchboard::ids::{NodeId, TurnId};
 use switchboard::store::{Cancellation, Finished, NewTurn, TurnState};
 
 use crate::support::eventually::assert_eventually;
@@ -56,7 +56,7 @@ pub async fn the_oldest_queued_turn_is_claimed_first(fixture: Fixture) {
 
 pub async fn an_empty_queue_gives_nothing(fixture: Fixture) {
     assert_eq!(fixture.store.claim_turn(&claim(NodeId::new(), LONG)).await.unwrap(), None);
-    assert_eq!(fixture.store.renew_leases(&claim(NodeId::new(), LONG)).await.unwrap(), []);
+    assert_eq!(fixture.store.renew_leases(&claim(NodeId::new(), LONG), &[TurnId::new()]).await.unwrap(), []);
     assert_eq!(fixture.store.release_turns(NodeId::new()).await.unwrap(), 0);
 }
 
@@ -72,7 +72,7 @@ pub async fn a_turn_whose_lease_ran_out_is_claimed_and_its_old_holder_fenced(fix
     })
     .await;
     assert_eq!((taken.epoch, taken.attempt), (2, 2));
-    assert_eq!(fixture.store.renew_leases(&claim(old, LONG)).await.unwrap(), []);
+    assert_eq!(fixture.store.renew_leases(&claim(old, LONG), &[turn.turn]).await.unwrap(), []);
     assert_eq!(fixture.store.finish_turn(&finish(turn.turn, 1, old)).await.unwrap(), Finished::Fenced);
     assert_eq!(fixture.store.history(session.conversation, 10).await.unwrap().len(), 1);
     assert_eq!(fixture.other.finish_turn(&finish(turn.turn, 2, new)).await.unwrap(), Finished::Committed);
@@ -83,18 +83,40 @@ pub async fn a_renewed_lease_is_not_claimed(fixture: Fixture) {
     let holder = NodeId::new();
     let turn = NewTurn { claim: Some(claim(holder, TINY)), ..new_turn(&session, "r1") };
     fixture.store.accept_turn(&turn).await.unwrap();
-    let held = fixture.store.renew_leases(&claim(holder, LONG)).await.unwrap();
+    let held = fixture.store.renew_leases(&claim(holder, LONG), &[turn.turn]).await.unwrap();
     assert_eq!(held.iter().map(|held| (held.id, held.epoch)).collect::<Vec<_>>(), [(turn.turn, 1)]);
     assert_eq!(fixture.other.claim_turn(&claim(NodeId::new(), LONG)).await.unwrap(), None);
     assert_eq!(fixture.store.finish_turn(&finish(turn.turn, 1, holder)).await.unwrap(), Finished::Committed);
+}
+
+pub async fn only_the_named_leases_are_renewed(fixture: Fixture) {
+    let holder = NodeId::new();
+    let mut turns = Vec::new();
+    for _ in 0..2 {
+        let session = fixture.any_session().await;
+        let turn = NewTurn { claim: Some(claim(holder, TINY)), ..new_turn(&session, "r1") };
+        fixture.store.accept_turn(&turn).await.unwrap();
+        turns.push(turn.turn);
+    }
+    let held = fixture.store.renew_leases(&claim(holder, LONG), &turns[..1]).await.unwrap();
+    assert_eq!(held.iter().map(|held| held.id).collect::<Vec<_>>(), turns[..1]);
+    assert_eq!(fixture.store.renew_leases(&claim(holder, LONG), &[]).await.unwrap(), []);
+    let next = NodeId::new();
+    let forgotten = assert_eventually("the other lease runs out", WITHIN, async || {
+        fixture.other.claim_turn(&claim(next, LONG)).await.unwrap()
+    })
+    .await;
+    assert_eq!(forgotten.id, turns[1]);
+    let both = fixture.store.renew_leases(&claim(holder, LONG), &turns).await.unwrap();
+    assert_eq!(both.iter().map(|held| held.id).collect::<Vec<_>>(), turns[..1]);
 }
 
 pub async fn a_mark_to_cancel_outlives_its_holder(fixture: Fixture) {
     let session = fixture.any_session().await;
     let turn = NewTurn { claim: Some(claim(NodeId::new(), TINY)), ..new_turn(&session, "r1") };
     fixture.store.accept_turn(&turn).await.unwrap();
-    let requested = Cancellation::Requested { turn: turn.turn, conversation: session.conversation };
-    assert_eq!(fixture.store.cancel_turn(session.id, "r1").await.unwrap(), requested);
+    let requested = Cancellation::Requested { turn: turn.turn };
+    assert_eq!(fixture.store.cancel_turn(session.conversation, Some("r1")).await.unwrap(), requested);
     let taken = assert_eventually("the lease runs out", WITHIN, async || {
         fixture.other.claim_turn(&claim(NodeId::new(), LONG)).await.unwrap()
     })
@@ -125,7 +147,7 @@ pub async fn a_released_turn_is_lost_to_the_one_who_released_it(fixture: Fixture
     let session = fixture.any_session().await;
     let turn = fixture.start(&session, "r1", holder).await;
     fixture.store.release_turns(holder).await.unwrap();
-    assert_eq!(fixture.store.renew_leases(&claim(holder, LONG)).await.unwrap(), []);
+    assert_eq!(fixture.store.renew_leases(&claim(holder, LONG), &[turn.turn]).await.unwrap(), []);
     assert_eq!(fixture.store.finish_turn(&finish(turn.turn, 1, holder)).await.unwrap(), Finished::Fenced);
     assert_eq!(fixture.store.history(session.conversation, 10).await.unwrap().len(), 1);
 }

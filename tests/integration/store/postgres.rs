@@ -194,7 +194,7 @@ async fn a_serialization_failure_is_repeated_three_times_and_no_more() {
     assert_eq!(retries(&registry, "turn.accept"), 3.0);
     assert_eq!(store.history(session.conversation, 10).await.unwrap().len(), 1);
 
-    store.cancel_turn(session.id, "r1").await.unwrap();
+    store.cancel_turn(session.conversation, Some("r1")).await.unwrap();
     admin.batch_execute("select setval('tries', 1, false); drop trigger unlucky on turns").await.unwrap();
     let hopeless = "create or replace function unlucky() returns trigger language plpgsql as $$
                     begin perform nextval('tries'); raise exception using errcode = '40P01'; end $$;

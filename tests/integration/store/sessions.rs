@@ -102,6 +102,6 @@ pub async fn any_text_is_kept_and_a_nul_becomes_a_replacement_character(fixture:
     let message = fixture.store.history(session.conversation, 1).await.unwrap().remove(0);
     assert_eq!(message.text, format!("{strange}\u{FFFD}end"));
     assert_eq!(message.participant_name, format!("{strange}\u{FFFD}"));
-    let cancelled = fixture.store.cancel_turn(session.id, &request_id).await.unwrap();
+    let cancelled = fixture.store.cancel_turn(session.conversation, Some(&request_id)).await.unwrap();
     assert_ne!(cancelled, switchboard::store::Cancellation::NothingRuns);
 }

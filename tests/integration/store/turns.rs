@@ -1,6 +1,6 @@
 //! How a turn begins and ends, and what it refuses.
 
-use switchboard::ids::{MessageId, NodeId, SessionId, TurnId};
+use switchboard::ids::{ConversationId, MessageId, NodeId, TurnId};
 use switchboard::store::{
     Acceptance, Answer, Cancellation, Direction, Finish, Finished, HeldTurn, NewSession, NewTurn, Operation, Outcome,
     TurnState, TurnUsage,
@@ -182,8 +182,8 @@ pub async fn the_same_ending_twice_is_committed_once(fixture: Fixture) {
 pub async fn a_queued_turn_is_cancelled_at_once(fixture: Fixture) {
     let session = fixture.any_session().await;
     let new = fixture.queue(&session, "r1").await;
-    let cancelled = fixture.other.cancel_turn(session.id, "r1").await.unwrap();
-    assert_eq!(cancelled, Cancellation::Cancelled { turn: new.turn, conversation: session.conversation });
+    let cancelled = fixture.other.cancel_turn(session.conversation, Some("r1")).await.unwrap();
+    assert_eq!(cancelled, Cancellation::Cancelled { turn: new.turn });
     assert_eq!(fixture.store.turn(new.turn).await.unwrap().unwrap().state, TurnState::Cancelled);
     assert_eq!(fixture.store.claim_turn(&claim(NodeId::new(), LONG)).await.unwrap(), None);
     fixture.queue(&session, "r2").await;
@@ -194,25 +194,52 @@ pub async fn a_running_turn_is_marked_and_its_holder_told(fixture: Fixture) {
     let holder = NodeId::new();
     let new = fixture.start(&session, "r1", holder).await;
     let held = |cancel_requested| [HeldTurn { id: new.turn, epoch: 1, cancel_requested }];
-    assert_eq!(fixture.store.renew_leases(&claim(holder, LONG)).await.unwrap(), held(false));
-    let requested = Cancellation::Requested { turn: new.turn, conversation: session.conversation };
-    assert_eq!(fixture.other.cancel_turn(session.id, "r1").await.unwrap(), requested);
-    assert_eq!(fixture.other.cancel_turn(session.id, "r1").await.unwrap(), requested);
-    assert_eq!(fixture.store.renew_leases(&claim(holder, LONG)).await.unwrap(), held(true));
+    assert_eq!(fixture.store.renew_leases(&claim(holder, LONG), &[new.turn]).await.unwrap(), held(false));
+    let requested = Cancellation::Requested { turn: new.turn };
+    assert_eq!(fixture.other.cancel_turn(session.conversation, Some("r1")).await.unwrap(), requested);
+    assert_eq!(fixture.other.cancel_turn(session.conversation, Some("r1")).await.unwrap(), requested);
+    assert_eq!(fixture.store.renew_leases(&claim(holder, LONG), &[new.turn]).await.unwrap(), held(true));
     assert_eq!(fixture.store.turn(new.turn).await.unwrap().unwrap().state, TurnState::Running);
 
     fixture.sql("update turns set state = 'parked', holder = null, lease_until = null").await.unwrap();
-    assert_eq!(fixture.other.cancel_turn(session.id, "r1").await.unwrap(), requested);
+    assert_eq!(fixture.other.cancel_turn(session.conversation, Some("r1")).await.unwrap(), requested);
 }
 
 pub async fn cancelling_what_does_not_run_finds_nothing(fixture: Fixture) {
     let session = fixture.any_session().await;
     let holder = NodeId::new();
     let new = fixture.start(&session, "r1", holder).await;
-    assert_eq!(fixture.store.cancel_turn(session.id, "r2").await.unwrap(), Cancellation::NothingRuns);
-    assert_eq!(fixture.store.cancel_turn(SessionId::new(), "r1").await.unwrap(), Cancellation::NothingRuns);
+    assert_eq!(fixture.store.cancel_turn(session.conversation, Some("r2")).await.unwrap(), Cancellation::NothingRuns);
+    assert_eq!(fixture.store.cancel_turn(ConversationId::new(), Some("r1")).await.unwrap(), Cancellation::NothingRuns);
     fixture.store.finish_turn(&finish(new.turn, 1, holder)).await.unwrap();
-    assert_eq!(fixture.store.cancel_turn(session.id, "r1").await.unwrap(), Cancellation::NothingRuns);
+    for name in [Some("r1"), None] {
+        assert_eq!(fixture.store.cancel_turn(session.conversation, name).await.unwrap(), Cancellation::NothingRuns);
+    }
+}
+
+pub async fn a_request_to_cancel_without_a_name_meets_whatever_is_active(fixture: Fixture) {
+    let session = fixture.any_session().await;
+    let new = fixture.queue(&session, "r1").await;
+    let other = fixture.queue(&fixture.any_session().await, "r1").await;
+    let cancelled = fixture.store.cancel_turn(session.conversation, None).await.unwrap();
+    assert_eq!(cancelled, Cancellation::Cancelled { turn: new.turn });
+    assert_eq!(fixture.store.turn(other.turn).await.unwrap().unwrap().state, TurnState::Queued);
+}
+
+pub async fn the_newest_turn_is_the_one_accepted_last_whatever_its_id(fixture: Fixture) {
+    let session = fixture.any_session().await;
+    let holder = NodeId::new();
+    assert_eq!(fixture.store.newest_turn(session.conversation, None).await.unwrap(), None);
+    // The clock of the node that chose the second id is behind.
+    let early = new_turn(&session, "r2");
+    let first = fixture.start(&session, "r1", holder).await;
+    fixture.store.finish_turn(&finish(first.turn, 1, holder)).await.unwrap();
+    fixture.store.accept_turn(&early).await.unwrap();
+    let newest = async |name| fixture.other.newest_turn(session.conversation, name).await.unwrap().map(|turn| turn.id);
+    assert!(early.turn < first.turn);
+    assert_eq!(newest(None).await, Some(early.turn));
+    assert_eq!(newest(Some("r1")).await, Some(first.turn));
+    assert_eq!(newest(Some("r3")).await, None);
 }
 
 pub async fn a_plain_turn_takes_three_transactions_at_most(fixture: Fixture) {
