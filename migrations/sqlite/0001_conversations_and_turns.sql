@@ -107,7 +107,6 @@ create unique index turns_active on turns (conversation_id) where state in ('que
 create index turns_of_conversation on turns (conversation_id, created_at, id);
 create index turns_queued on turns (created_at, id) where state = 'queued';
 create index turns_leased on turns (lease_until) where state = 'running';
-create index turns_held on turns (holder) where state = 'running';
 
 -- What a turn did, so that a takeover repeats no side effect: each model reply that called tools, each call, each result.
 create table turn_steps (

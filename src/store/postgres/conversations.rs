@@ -9,13 +9,15 @@ use crate::store::{ConversationQuery, ConversationSummary, Operation, Owner, Pag
 use super::connection::Connections;
 use super::row::column;
 
-// `position` takes the text as it is: a % or _ in it is nothing special.
+// The place to go on from is never null, so that the scan of the index begins there. `position` takes the text as it is: a
+// % or _ in it is nothing special.
 const LIST: &str = "\
 -- conversation.list
 select c.id, coalesce(c.title, c.preview, '') as title, c.updated_at, c.last_seq
 from conversations c
 where c.org = $1 and c.owner = $2 and c.last_seq > 0
-  and ($3::timestamptz is null or (c.updated_at, c.id) < ($3, $4::uuid))
+  and (c.updated_at, c.id) < (coalesce($3::timestamptz, 'infinity'),
+                              coalesce($4::uuid, 'ffffffff-ffff-ffff-ffff-ffffffffffff'))
   and ($5::text is null
        or position(lower($5) in lower(c.title)) > 0
        or position(lower($5) in lower((

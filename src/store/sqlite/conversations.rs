@@ -13,7 +13,7 @@ const LIST: &str = "\
 select c.id, coalesce(c.title, c.preview, '') as title, c.updated_at, c.last_seq
 from conversations c
 where c.org = ?1 and c.owner = ?2 and c.last_seq > 0
-  and (?3 is null or (c.updated_at, c.id) < (?3, ?4))
+  and (c.updated_at, c.id) < (coalesce(?3, 9223372036854775807), coalesce(?4, ''))
   and (?5 is null
        or contains_text(c.title, ?5)
        or contains_text((
