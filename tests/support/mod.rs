@@ -1,5 +1,6 @@
 //! What tests stand on. To wait, await an event; where there is none, use [`eventually::assert_eventually`], never a sleep.
 
+pub mod browser;
 pub mod client;
 pub mod eventually;
 pub mod gateway;
