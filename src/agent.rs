@@ -1,8 +1,12 @@
 //! The agent: asks a model, runs the tools it calls, and asks again until there is an answer.
 //!
-//! It knows no socket, no protocol and no store: it tells what happens as [`Step`]s and leaves it to the caller what becomes
-//! of them. Whoever drops the future stops everything at once, the model call included.
+//! It knows no socket, no protocol and no store: it tells its [`Host`] what happens as [`Step`]s, and what must be kept as
+//! [`Entry`]s, and leaves it to the host what becomes of them. Whoever drops the future stops everything at once, the model
+//! call included.
 
+mod http_tool;
+mod journal;
+mod place_order;
 mod read;
 mod run;
 mod tool;
@@ -13,7 +17,10 @@ use std::time::Duration;
 use crate::ids::TurnId;
 use crate::model::{ChatMessage, ModelError, SharedModel, ToolCall, Usage};
 
-pub use tool::{Tool, ToolOutcome};
+pub use http_tool::{Environment, HttpClients, HttpTool, HttpToolSpec};
+pub use journal::{Entry, Host, Lost};
+pub use place_order::PlaceOrder;
+pub use tool::{Schema, Tool, ToolOutcome};
 
 /// A model with the tools it may call. Cheap to make.
 pub struct Agent {
@@ -34,10 +41,12 @@ pub struct Config {
     pub tool_timeout: Duration,
     /// The longest text of all rounds together, in bytes. Default 1 MiB: more than any model writes in one answer.
     pub max_text_bytes: usize,
+    /// Where HTTP tools find the values of their headers. Default: nowhere.
+    pub environment: Environment,
 }
 
 /// What an agent is asked to do.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Task {
     /// The system prompt; nothing is sent when it is empty.
     pub instructions: String,
@@ -49,6 +58,12 @@ pub struct Task {
     pub traceparent: Option<String>,
     /// The turn that this is done for.
     pub turn: TurnId,
+    /// Tools that it may call beside those of the agent.
+    pub tools: Vec<Arc<dyn Tool>>,
+    /// How often the model may call tools; `None` is [`Config::max_rounds`].
+    pub max_rounds: Option<u32>,
+    /// What was recorded of this task before: it goes on from there.
+    pub past: Vec<Entry>,
 }
 
 /// Something that happened on the way to an answer.
@@ -92,6 +107,18 @@ pub enum AgentError {
     /// The text grew past [`Config::max_text_bytes`].
     #[error("the answer is longer than the limit")]
     TooLong,
+    /// A person must approve this call first. Recorded so far is everything before it; the host decides what is shown, records
+    /// [`Entry::Asked`], and once there is an answer runs the task again.
+    #[error("the tool '{}' needs a person's approval", call.name)]
+    NeedsApproval {
+        /// The call.
+        call: ToolCall,
+        /// What it is about to do, for a person.
+        description: String,
+    },
+    /// The host could not record what happened: somebody else works on this.
+    #[error(transparent)]
+    Lost(#[from] Lost),
 }
 
 impl Agent {
@@ -108,6 +135,7 @@ impl Default for Config {
             max_tool_result_bytes: 64 * 1024,
             tool_timeout: Duration::from_secs(30),
             max_text_bytes: 1024 * 1024,
+            environment: Environment::default(),
         }
     }
 }

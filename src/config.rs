@@ -43,6 +43,12 @@ pub enum Command {
         #[arg(long, env = "SWITCHBOARD_LISTEN", default_value = "127.0.0.1:8787", value_name = "ADDRESS")]
         listen: std::net::SocketAddr,
     },
+    /// Declare agents and their tools.
+    Agents {
+        /// What to do with them.
+        #[command(subcommand)]
+        command: AgentsCommand,
+    },
     /// Write the JSON Schemas of the wire protocol.
     Schema {
         /// Write nothing; say which files differ from what this build speaks.
@@ -54,6 +60,20 @@ pub enum Command {
     },
     /// Print the version.
     Version,
+}
+
+/// What can be done with agents.
+#[derive(Debug, Subcommand)]
+pub enum AgentsCommand {
+    /// Write the agents of a file to the store: new ones are added, known ones replaced, others left alone. Doing it again
+    /// changes nothing. A file with a mistake changes nothing and says where each one is.
+    Apply {
+        /// JSON: {"agents": [{"id", "name", "instructions", "model", "maxIterations", "tools"}]}.
+        file: std::path::PathBuf,
+        /// The settings; of them only those of the store and the log count.
+        #[command(flatten)]
+        options: Box<Options>,
+    },
 }
 
 /// The settings of a node, as they were written.
@@ -121,6 +141,9 @@ pub struct Options {
     /// Model calls of one turn, when it uses tools, before it must answer.
     #[arg(long, env = "SWITCHBOARD_MAX_TOOL_ROUNDS", default_value = "8", value_name = "COUNT")]
     pub max_tool_rounds: String,
+    /// Seconds that a person may take to approve what a tool is about to do, before the turn fails.
+    #[arg(long, env = "SWITCHBOARD_APPROVAL_SECONDS", default_value = "3600", value_name = "SECONDS")]
+    pub approval_seconds: String,
     /// Messages of a conversation that the model is shown, the newest.
     #[arg(long, env = "SWITCHBOARD_HISTORY_MESSAGES", default_value = "40", value_name = "COUNT")]
     pub history_messages: String,

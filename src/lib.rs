@@ -1,10 +1,12 @@
 //! Switchboard: a server for AI conversations that scales by adding identical nodes.
 //!
 //! The modules, in the order in which they may use each other (`architecture` in the tests holds them to it):
-//! `ids`, `clock`, `secret`, `limits` → `protocol`, `store`, `bus`, `model` → `agent` → `turn` → `session` → `socket` →
+//! `ids`, `clock`, `secret`, `limits` → `protocol`, `store`, `bus`, `model` → `agent` →
+//! `agents` → `turn` → `session` → `socket` →
 //! `http` → `node` → `config`.
 
 pub mod agent;
+pub mod agents;
 pub mod bus;
 pub mod clock;
 pub mod config;

@@ -3,9 +3,9 @@
 use std::process::ExitCode;
 
 use clap::Parser;
-use switchboard::config::{Cli, Command, Options};
+use switchboard::config::{AgentsCommand, Cli, Command, Options};
 use switchboard::dev::DevCluster;
-use switchboard::{node, protocol, shutdown};
+use switchboard::{agents, node, protocol, shutdown};
 
 /// Measured with 3,000 idle sessions on NATS: 9 % less resident memory a session than the C library's allocator, and no more
 /// time a token.
@@ -25,6 +25,9 @@ fn main() -> ExitCode {
             Some(Command::Migrate(options)) => migrate(&options).await,
             Some(Command::CheckConfig { connect, options }) => check_config(&options, connect).await,
             Some(Command::Dev { listen }) => dev(listen).await,
+            Some(Command::Agents { command: AgentsCommand::Apply { file, options } }) => {
+                apply_agents(&options, &file).await
+            }
             Some(Command::Schema { check, folder }) => schema(&folder, check),
             Some(Command::Version) => {
                 say(concat!("switchboard ", env!("CARGO_PKG_VERSION")));
@@ -68,6 +71,20 @@ async fn check_config(options: &Options, connect: bool) -> Done {
         config.connect().await?;
     }
     say("the configuration is right");
+    Ok(())
+}
+
+async fn apply_agents(options: &Options, file: &std::path::Path) -> Done {
+    let config = checked(options)?;
+    let text = tokio::fs::read_to_string(file).await.map_err(|error| format!("{}: {error}", file.display()))?;
+    let agents = agents::read(&text).map_err(|mistakes| format!("{}: {mistakes}", file.display()))?;
+    let store = config.store.open(&prometheus::Registry::new()).await?;
+    if config.migrate {
+        store.migrate().await?;
+    }
+    store.check().await?;
+    let changed = store.put_agents(&agents).await?;
+    say(&format!("{} agents declared, {changed} of them new or changed", agents.len()));
     Ok(())
 }
 

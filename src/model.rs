@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use futures_util::stream::BoxStream;
+use serde::{Deserialize, Serialize};
 
 pub use demo::Demo;
 pub use gateway::Gateway;
@@ -76,7 +77,7 @@ pub struct ToolSpec {
 }
 
 /// A call that the model made, complete.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ToolCall {
     /// The gateway's name for this call.
     pub id: String,
@@ -100,7 +101,7 @@ pub enum Delta {
 }
 
 /// What one or more model calls used.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Usage {
     /// Tokens read.
     pub prompt_tokens: u64,

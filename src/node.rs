@@ -10,7 +10,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::agent::{self, Agent, Tool};
+use crate::agent::{self, Agent, HttpClients, PlaceOrder, Tool};
 use crate::bus::{self, LocalBus, LocalHub, NatsBus, NatsConfig, SharedBus};
 use crate::clock::Clock;
 use crate::http::{self, Health, HealthConfig, Server, ServerConfig};
@@ -81,7 +81,7 @@ pub struct Config {
     pub bus: BusChoice,
     /// The model.
     pub model: ModelChoice,
-    /// The tools that agents may call.
+    /// The tools that every agent may call, beside those that were declared for it.
     pub tools: Vec<Arc<dyn Tool>>,
     /// The agent loop.
     pub agent: agent::Config,
@@ -119,6 +119,9 @@ pub enum StartError {
     /// The model.
     #[error("the model cannot be used: {0}")]
     Model(String),
+    /// The tools.
+    #[error("tools cannot be called: {0}")]
+    Tools(String),
     /// A metric's name is taken: a defect of this build.
     #[error(transparent)]
     Metrics(#[from] prometheus::Error),
@@ -153,7 +156,13 @@ impl Config {
         }
         store.check().await?;
         let bus = self.bus.open(&registry).await?;
-        let agent = self.model.open(clock.clone(), &registry)?.map(|model| Agent::new(model, self.tools, self.agent));
+        let (mut tools, http_tools) = (self.tools, self.agent.environment.clone());
+        let http_tools = HttpClients::new(http_tools).map_err(StartError::Tools)?;
+        if matches!(self.model, ModelChoice::Demo(_)) {
+            tools.extend(PlaceOrder::new().map(|tool| Arc::new(tool) as Arc<dyn Tool>));
+        }
+        let max_tool_result_bytes = self.agent.max_tool_result_bytes;
+        let agent = self.model.open(clock.clone(), &registry)?.map(|model| Agent::new(model, tools, self.agent));
 
         let mut turn_config = self.turn;
         if self.role == Role::Edge {
@@ -164,6 +173,8 @@ impl Config {
             store: store.clone(),
             bus: bus.clone(),
             agent,
+            http_tools,
+            max_tool_result_bytes,
             clock: clock.clone(),
             metrics: turn::Metrics::register(&registry)?,
         });

@@ -20,5 +20,5 @@ pub use close_code::CloseCode;
 pub use error_code::ErrorCode;
 pub use event::*;
 pub use fields::MAX_REQUEST_ID_BYTES;
-pub use frame::{StreamText, numbered, token_text};
+pub use frame::{StreamText, asks_for_approval, numbered, token_text};
 pub use request::{Refusal, Request, parse};

@@ -155,7 +155,9 @@ impl Client {
                 self.rename_conversation(conversation_id, title).await
             }
             Action::Cancel { session_id } => self.cancel(request_id, session_id).await,
-            Action::ConfirmToolAction { session_id, .. } => self.confirm_tool_action(session_id).await,
+            Action::ConfirmToolAction { session_id, approved } => {
+                self.confirm_tool_action(request_id, session_id, approved).await
+            }
             Action::VerifyOtp { .. } => Err(unsupported("verify_otp")),
             Action::SubmitInteraction(_) => Err(unsupported("submit_interaction")),
             Action::AttachSession { session_id, turn_request_id, after_seq } => {

@@ -4,6 +4,8 @@
 //! transaction. Times and leases go by the store's own clock, never by a node's. A text keeps every character but
 //! U+0000, which becomes U+FFFD.
 
+mod declared;
+mod journal;
 mod metrics;
 mod operation;
 pub mod postgres;
@@ -19,6 +21,8 @@ use async_trait::async_trait;
 
 use crate::ids::{AgentId, ConversationId, NodeId, SessionId, TurnId};
 
+pub use declared::{Agent, DeclaredHeader, DeclaredTool};
+pub use journal::{ANSWERED, EXPIRED, JournalStep, NewSteps, Park, Parking, StepBody};
 pub use metrics::Metrics;
 pub use operation::Operation;
 pub use types::*;
@@ -36,6 +40,9 @@ pub trait Store: Send + Sync + 'static {
 
     /// The agent of this id, if one was declared.
     async fn agent(&self, id: AgentId) -> Result<Option<Agent>, StoreError>;
+
+    /// Declares these agents, all or none; one that was declared before is replaced. Returns how many are new or changed.
+    async fn put_agents(&self, agents: &[Agent]) -> Result<u64, StoreError>;
 
     /// Makes a session, durable before this returns, in a new conversation or (`new.resume`) in one of the owner's.
     ///
@@ -85,8 +92,8 @@ pub trait Store: Send + Sync + 'static {
     /// Gives every turn of this holder back to the queue, without consuming an attempt. Returns how many.
     async fn release_turns(&self, holder: NodeId) -> Result<u64, StoreError>;
 
-    /// Asks for the conversation's active turn to end, if it goes by this request id (any, when there is none): a queued
-    /// one is cancelled at once, a running one is marked for its holder.
+    /// Asks for the conversation's active turn to end, if it goes by this request id (any, when there is none): one that is
+    /// queued or parked is cancelled at once, a running one is marked for its holder.
     async fn cancel_turn(
         &self,
         conversation: ConversationId,
@@ -98,6 +105,31 @@ pub trait Store: Send + Sync + 'static {
     /// The same ending again is [`Finished::Committed`] and writes nothing, so it may be repeated after an
     /// [`StoreError::Unavailable`] that leaves open whether it was written.
     async fn finish_turn(&self, finish: &Finish) -> Result<Finished, StoreError>;
+
+    /// Writes the next steps of a turn's journal, if the holder still has it. The same steps again are
+    /// [`Finished::Committed`] and write nothing.
+    async fn record_steps(&self, steps: &NewSteps) -> Result<Finished, StoreError>;
+
+    /// A turn's journal, in order.
+    async fn steps(&self, turn: TurnId) -> Result<Vec<JournalStep>, StoreError>;
+
+    /// Parks a turn that this holder runs, until a person has answered; writes a step of its journal in the same commit.
+    ///
+    /// The same again is [`Parking::Parked`], as long as nobody has answered.
+    async fn park_turn(&self, park: &Park) -> Result<Parking, StoreError>;
+
+    /// Takes a person's answer to the conversation's parked turn, if it goes by this request id (any, when there is none):
+    /// the first answer is written into the journal as a step of kind [`ANSWERED`], and the turn is queued again. `None`:
+    /// nothing is parked under that name, or somebody answered before.
+    async fn answer_turn(
+        &self,
+        conversation: ConversationId,
+        request_id: Option<&str>,
+        approved: bool,
+    ) -> Result<Option<TurnId>, StoreError>;
+
+    /// Fails parked turns whose time is up with [`EXPIRED`], at most `limit`; returns which.
+    async fn expire_turns(&self, limit: u32) -> Result<Vec<(TurnId, ConversationId)>, StoreError>;
 
     /// The turn of this id.
     async fn turn(&self, id: TurnId) -> Result<Option<Turn>, StoreError>;

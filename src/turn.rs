@@ -4,14 +4,16 @@
 //! it. [`Turns`] is the face of this module; each thing it does has a file of its own.
 
 mod accept;
-mod agents;
+mod approval;
 mod cancel;
 mod ending;
 mod follow;
 mod holder;
 mod inbox;
 mod join;
+mod journal;
 mod lease;
+mod lineage;
 mod metrics;
 mod peer;
 mod resume;
@@ -27,14 +29,14 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::agent::Agent;
+use crate::agent::{Agent, HttpClients};
+use crate::agents::Agents;
 use crate::bus::SharedBus;
 use crate::clock::Clock;
 use crate::ids::NodeId;
 use crate::store::{Claim, Session, SharedStore, StoreError};
 
 pub use accept::{AcceptError, Incoming};
-pub use agents::Agents;
 pub use inbox::{Inbox, Outbound, Reader, View};
 pub use metrics::Metrics;
 pub use resume::{ResumeError, Resumed};
@@ -59,6 +61,8 @@ pub struct Config {
     pub history_messages: u32,
     /// Runs of one turn before it fails: a turn that takes its node down must not take them all.
     pub max_attempts: i32,
+    /// How long a person may take to approve what a tool is about to do.
+    pub approval_patience: Duration,
     /// How long an ending is tried to be written while the store is out of reach.
     pub finish_patience: Duration,
 }
@@ -71,6 +75,7 @@ impl Default for Config {
             sweep: Duration::from_secs(2),
             history_messages: 40,
             max_attempts: 3,
+            approval_patience: Duration::from_secs(3600),
             finish_patience: Duration::from_secs(60),
         }
     }
@@ -86,6 +91,10 @@ pub struct Parts {
     pub bus: SharedBus,
     /// The model and its tools; `None` when neither a gateway nor the demo is configured.
     pub agent: Option<Agent>,
+    /// How declared tools are called.
+    pub http_tools: HttpClients,
+    /// The most that is read of a declared tool's answer, in bytes.
+    pub max_tool_result_bytes: usize,
     /// The time.
     pub clock: Clock,
     /// The counters.
@@ -116,14 +125,15 @@ struct Inner {
 }
 
 impl Config {
-    /// Builds the parts and starts the background work: renewal of leases and, with slots, the search for queued turns.
+    /// Builds the parts and starts the background work: with slots, renewal of leases, the search
+    /// for queued turns, and the end of those that nobody approved.
     pub fn build(self, parts: Parts) -> Turns {
         let tasks = TaskTracker::new();
         let streams =
             Streams::new(parts.bus.clone(), parts.store.clone(), parts.clock, parts.metrics.clone(), tasks.clone());
         let turns = Turns(Arc::new(Inner {
             node: parts.node,
-            agents: Agents::new(parts.store.clone()),
+            agents: Agents::new(parts.store.clone(), parts.http_tools, parts.max_tool_result_bytes),
             store: parts.store,
             bus: parts.bus,
             agent: parts.agent,
@@ -140,6 +150,7 @@ impl Config {
         if turns.0.config.max_turns > 0 {
             turns.0.tasks.spawn(lease::keep(turns.clone()));
             turns.0.tasks.spawn(slots::serve(turns.clone()));
+            turns.0.tasks.spawn(approval::expire(turns.clone()));
         }
         turns
     }

@@ -1,5 +1,6 @@
 //! From text to the typed sections that the parts are built from.
 
+use crate::agent::Environment;
 use crate::bus::NatsConfig;
 use crate::limits::Rate;
 use crate::model::{Demo, gateway};
@@ -43,6 +44,7 @@ impl Options {
             tools: Vec::new(),
             agent: agent::Config {
                 max_rounds: problems.number("MAX_TOOL_ROUNDS", &self.max_tool_rounds, 1..=100),
+                environment: Environment::new(variable),
                 ..agent::Config::default()
             },
             turn: self.turn(&mut problems),
@@ -135,6 +137,7 @@ impl Options {
         turn::Config {
             max_turns: problems.number("MAX_TURNS", &self.max_turns, 1..=100_000),
             lease: problems.seconds("LEASE_SECONDS", &self.lease_seconds, 1.0..=600.0),
+            approval_patience: problems.seconds("APPROVAL_SECONDS", &self.approval_seconds, 1.0..=604_800.0),
             history_messages: problems.number("HISTORY_MESSAGES", &self.history_messages, 1..=1000),
             ..turn::Config::default()
         }
@@ -160,6 +163,15 @@ impl Options {
             ..socket::Config::default()
         }
     }
+}
+
+/// What a declared tool sends in a header, read when it is called.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "which variables these are, a declaration says, and not the command line"
+)]
+fn variable(name: &str) -> Option<Secret> {
+    std::env::var(name).ok().map(Secret::new)
 }
 
 /// What is wrong although each setting by itself is right.

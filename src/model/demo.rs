@@ -11,7 +11,7 @@ use async_trait::async_trait;
 use futures_util::{StreamExt, stream};
 use tokio::time::{Instant, sleep_until};
 
-use super::{ChatMessage, Delta, Deltas, Model, ModelError, Prompt, Usage};
+use super::{ChatMessage, Delta, Deltas, Model, ModelError, Prompt, ToolCall, Usage};
 
 /// Answers word by word out of a few prepared texts.
 #[derive(Clone, Debug)]
@@ -23,6 +23,9 @@ pub struct Demo {
 impl Demo {
     /// A pace at which the words can be watched coming in and an answer can still be stopped.
     pub const DEFAULT_PACE: Duration = Duration::from_millis(25);
+
+    /// The tool that it calls, when it is offered it and asked to order something or to remind of something.
+    pub const TOOL: &str = "place_order";
 
     /// A demo model with `pace` from one word to the next; zero gives every word at once.
     pub fn new(pace: Duration) -> Self {
@@ -39,13 +42,23 @@ impl Default for Demo {
 #[async_trait]
 impl Model for Demo {
     async fn answer(&self, prompt: Prompt) -> Result<Deltas, ModelError> {
-        let text = answers::answer(&prompt.messages);
+        let offered = prompt.tools.iter().any(|tool| tool.name == Self::TOOL);
+        let item = if offered { answers::order(&prompt.messages) } else { None };
+        let text = match &item {
+            Some(item) => answers::before_order(item),
+            None => answers::answer(&prompt.messages),
+        };
         let usage = Usage {
             prompt_tokens: prompt.messages.iter().map(|message| words(content(message)).count() as u64).sum(),
             completion_tokens: words(&text).count() as u64,
             cost_usd: 0.0,
         };
         let mut deltas: VecDeque<Delta> = words(&text).map(|word| Delta::Text(word.to_owned())).collect();
+        if let Some(item) = item {
+            let arguments = serde_json::json!({ "item": item }).to_string();
+            let call = ToolCall { id: "order".to_owned(), name: Self::TOOL.to_owned(), arguments };
+            deltas.push_back(Delta::ToolCalls(vec![call]));
+        }
         deltas.push_back(Delta::Done(usage));
 
         let pace = self.pace;
@@ -118,6 +131,29 @@ mod tests {
         let text = words.concat();
         assert!(words.len() > 200, "only {} words", words.len());
         assert!(text.contains("\n\n") && text.contains("\n- ") && text.contains("\n```"), "{text}");
+    }
+
+    #[tokio::test]
+    async fn it_orders_what_it_is_asked_to_and_says_what_became_of_it() {
+        let tool = super::super::ToolSpec {
+            name: Demo::TOOL.to_owned(),
+            description: String::new(),
+            parameters: serde_json::json!({}),
+        };
+        let offered = Prompt { messages: vec![user("Please order two teas!")], tools: vec![tool], ..Prompt::default() };
+        let deltas: Vec<_> = Demo::new(Duration::ZERO).answer(offered.clone()).await.unwrap().collect().await;
+        let calls = deltas.into_iter().find_map(|delta| match delta.unwrap() {
+            Delta::ToolCalls(calls) => Some(calls),
+            Delta::Text(_) | Delta::Reasoning(_) | Delta::Done(_) => None,
+        });
+        assert_eq!(calls.unwrap()[0].arguments, "{\"item\":\"two teas\"}");
+        let mut messages = offered.messages;
+        messages.push(ChatMessage::Assistant { text: String::new(), calls: vec![] });
+        messages.push(ChatMessage::Tool { call_id: "order".to_owned(), content: "It was declined.".to_owned() });
+        let text = ask(messages).await.0.concat();
+        assert!(text.contains("> It was declined."), "{text}");
+        let text = ask(vec![user("order tea")]).await.0.concat();
+        assert!(text.contains("> order tea"), "without the tool it is a message like any other: {text}");
     }
 
     #[tokio::test]

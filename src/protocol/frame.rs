@@ -31,6 +31,11 @@ pub fn numbered(frame: &Utf8Bytes, epoch: i64, seq: u64) -> Utf8Bytes {
     text.into()
 }
 
+/// The frame is a `write_confirmation_required`, told from its first bytes.
+pub fn asks_for_approval(frame: &[u8]) -> bool {
+    frame.starts_with(b"{\"type\":\"write_confirmation_required\",")
+}
+
 /// The text that a streaming frame adds.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum StreamText<'a> {
@@ -82,6 +87,12 @@ mod tests {
         let before = frame.clone();
         let _ = numbered(&frame, i64::MAX, u64::MAX);
         assert_eq!(frame, before);
+    }
+
+    #[test]
+    fn a_request_for_approval_is_told_from_every_other_frame() {
+        assert!(asks_for_approval(Event::write_confirmation_required("r", 5, "pay", "Pays").encode().as_bytes()));
+        assert!(!asks_for_approval(Event::tool_call("r", 5, "write_confirmation_required", "{}").encode().as_bytes()));
     }
 
     #[test]

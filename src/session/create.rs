@@ -9,14 +9,14 @@ use super::{Client, Done, Failure};
 impl Client {
     pub(super) async fn create_session(&mut self, new: CreateConversationSession) -> Result<Done, Failure> {
         self.may_watch_another()?;
-        let agent = self.sessions.turns.agents().get(new.agent_id).await?;
+        let declared = self.sessions.turns.agents().get(new.agent_id).await?;
         let new = NewSession {
             session: SessionId::new(),
             resume: new.conversation_id,
             conversation: ConversationId::new(),
             owner: self.owner.clone(),
-            agent: agent.id,
-            agent_name: agent.name.clone(),
+            agent: declared.agent.id,
+            agent_name: declared.agent.name.clone(),
             user_participant: ParticipantId::new(),
             agent_participant: ParticipantId::new(),
             user_name: new.user_name,

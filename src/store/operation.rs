@@ -29,6 +29,8 @@ operations! {
     SchemaCheck = "schema.check",
     /// Reads an agent.
     AgentGet = "agent.get",
+    /// Declares agents.
+    AgentPut = "agent.put",
     /// Makes a session and its conversation.
     SessionCreate = "session.create",
     /// Makes a session in an existing conversation.
@@ -57,6 +59,16 @@ operations! {
     TurnCancel = "turn.cancel",
     /// Ends a turn.
     TurnFinish = "turn.finish",
+    /// Parks a turn until a person has answered.
+    TurnPark = "turn.park",
+    /// Takes a person's answer to a parked turn.
+    TurnConfirm = "turn.confirm",
+    /// Ends parked turns that nobody answered.
+    TurnExpire = "turn.expire",
+    /// Writes a turn's journal.
+    StepRecord = "step.record",
+    /// Reads a turn's journal.
+    StepList = "step.list",
     /// Reads a turn.
     TurnGet = "turn.get",
     /// Reads a conversation's active turn.

@@ -8,6 +8,7 @@ mod config;
 mod connection;
 mod conversations;
 mod error;
+mod journal;
 mod messages;
 mod migrate;
 mod row;
@@ -22,7 +23,8 @@ use crate::ids::{AgentId, ConversationId, NodeId, SessionId, TurnId};
 
 use super::{
     Acceptance, Agent, Cancellation, Claim, ClaimedTurn, ConversationQuery, ConversationSummary, Finish, Finished,
-    HeldTurn, Message, Metrics, NewSession, NewTurn, Owner, Page, Session, Store, StoreError, Turn,
+    HeldTurn, JournalStep, Message, Metrics, NewSession, NewSteps, NewTurn, Owner, Page, Park, Parking, Session, Store,
+    StoreError, Turn,
 };
 use connection::Connections;
 
@@ -56,6 +58,10 @@ impl Store for Postgres {
 
     async fn agent(&self, id: AgentId) -> Result<Option<Agent>, StoreError> {
         agents::get(&self.connections, id).await
+    }
+
+    async fn put_agents(&self, agents: &[Agent]) -> Result<u64, StoreError> {
+        agents::put(&self.connections, agents).await
     }
 
     async fn create_session(&self, new: &NewSession) -> Result<Option<Session>, StoreError> {
@@ -117,6 +123,31 @@ impl Store for Postgres {
 
     async fn finish_turn(&self, finish: &Finish) -> Result<Finished, StoreError> {
         turns::finish(&self.connections, finish).await
+    }
+
+    async fn record_steps(&self, steps: &NewSteps) -> Result<Finished, StoreError> {
+        journal::record(&self.connections, steps).await
+    }
+
+    async fn steps(&self, turn: TurnId) -> Result<Vec<JournalStep>, StoreError> {
+        journal::list(&self.connections, turn).await
+    }
+
+    async fn park_turn(&self, park: &Park) -> Result<Parking, StoreError> {
+        journal::park(&self.connections, park).await
+    }
+
+    async fn answer_turn(
+        &self,
+        conversation: ConversationId,
+        request_id: Option<&str>,
+        approved: bool,
+    ) -> Result<Option<TurnId>, StoreError> {
+        journal::answer(&self.connections, conversation, request_id, approved).await
+    }
+
+    async fn expire_turns(&self, limit: u32) -> Result<Vec<(TurnId, ConversationId)>, StoreError> {
+        journal::expire(&self.connections, limit).await
     }
 
     async fn turn(&self, id: TurnId) -> Result<Option<Turn>, StoreError> {

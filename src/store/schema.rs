@@ -5,10 +5,16 @@
 use super::StoreError;
 
 /// Postgres, from number 1.
-pub(super) const POSTGRES: &[&str] = &[include_str!("../../migrations/postgres/0001_conversations_and_turns.sql")];
+pub(super) const POSTGRES: &[&str] = &[
+    include_str!("../../migrations/postgres/0001_conversations_and_turns.sql"),
+    include_str!("../../migrations/postgres/0002_tools_and_parked_turns.sql"),
+];
 
 /// SQLite, from number 1.
-pub(super) const SQLITE: &[&str] = &[include_str!("../../migrations/sqlite/0001_conversations_and_turns.sql")];
+pub(super) const SQLITE: &[&str] = &[
+    include_str!("../../migrations/sqlite/0001_conversations_and_turns.sql"),
+    include_str!("../../migrations/sqlite/0002_tools_and_parked_turns.sql"),
+];
 
 /// The version that this build knows.
 pub(super) const VERSION: i64 = POSTGRES.len() as i64;

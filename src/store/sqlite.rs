@@ -6,6 +6,7 @@ mod agents;
 mod config;
 mod conversations;
 mod error;
+mod journal;
 mod messages;
 mod migrate;
 mod open;
@@ -22,7 +23,8 @@ use crate::ids::{AgentId, ConversationId, NodeId, SessionId, TurnId};
 
 use super::{
     Acceptance, Agent, Cancellation, Claim, ClaimedTurn, ConversationQuery, ConversationSummary, Finish, Finished,
-    HeldTurn, Message, Metrics, NewSession, NewTurn, Operation, Owner, Page, Session, Store, StoreError, Turn,
+    HeldTurn, JournalStep, Message, Metrics, NewSession, NewSteps, NewTurn, Operation, Owner, Page, Park, Parking,
+    Session, Store, StoreError, Turn,
 };
 use threads::Threads;
 
@@ -62,6 +64,11 @@ impl Store for Sqlite {
 
     async fn agent(&self, id: AgentId) -> Result<Option<Agent>, StoreError> {
         self.threads.read(Operation::AgentGet, move |connection| agents::get(connection, id)).await
+    }
+
+    async fn put_agents(&self, agents: &[Agent]) -> Result<u64, StoreError> {
+        let (agents, now) = (agents.to_owned(), self.now());
+        self.threads.write(Operation::AgentPut, move |connection| agents::put(connection, &agents, now())).await
     }
 
     async fn create_session(&self, new: &NewSession) -> Result<Option<Session>, StoreError> {
@@ -139,6 +146,37 @@ impl Store for Sqlite {
     async fn finish_turn(&self, finish: &Finish) -> Result<Finished, StoreError> {
         let (finish, now) = (finish.clone(), self.now());
         self.threads.write(Operation::TurnFinish, move |connection| turns::finish(connection, &finish, now())).await
+    }
+
+    async fn record_steps(&self, steps: &NewSteps) -> Result<Finished, StoreError> {
+        let (steps, now) = (steps.clone(), self.now());
+        self.threads.write(Operation::StepRecord, move |connection| journal::record(connection, &steps, now())).await
+    }
+
+    async fn steps(&self, turn: TurnId) -> Result<Vec<JournalStep>, StoreError> {
+        self.threads.read(Operation::StepList, move |connection| journal::list(connection, turn)).await
+    }
+
+    async fn park_turn(&self, park: &Park) -> Result<Parking, StoreError> {
+        let (park, now) = (park.clone(), self.now());
+        self.threads.write(Operation::TurnPark, move |connection| journal::park(connection, &park, now())).await
+    }
+
+    async fn answer_turn(
+        &self,
+        conversation: ConversationId,
+        request_id: Option<&str>,
+        approved: bool,
+    ) -> Result<Option<TurnId>, StoreError> {
+        let (request_id, now) = (request_id.map(str::to_owned), self.now());
+        let answer =
+            move |connection: &_| journal::answer(connection, conversation, request_id.as_deref(), approved, now());
+        self.threads.write(Operation::TurnConfirm, answer).await
+    }
+
+    async fn expire_turns(&self, limit: u32) -> Result<Vec<(TurnId, ConversationId)>, StoreError> {
+        let now = self.now();
+        self.threads.write(Operation::TurnExpire, move |connection| journal::expire(connection, limit, now())).await
     }
 
     async fn turn(&self, id: TurnId) -> Result<Option<Turn>, StoreError> {

@@ -13,19 +13,6 @@ pub struct Owner {
     pub user: String,
 }
 
-/// A declared agent.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Agent {
-    /// Its id.
-    pub id: AgentId,
-    /// What people call it.
-    pub name: String,
-    /// Its system prompt.
-    pub instructions: String,
-    /// Its model; `None` is the configured one.
-    pub model: Option<String>,
-}
-
 /// A session to make. The caller chooses every id, so that a retry makes nothing twice.
 #[derive(Clone, Debug)]
 pub struct NewSession {
@@ -397,7 +384,7 @@ pub struct Turn {
     pub attempt: i32,
     /// Who runs it.
     pub holder: Option<NodeId>,
-    /// The sequence number of its last frame, once it has ended.
+    /// The sequence number of its last frame, once it has ended; of the last one before it was parked, once it was.
     pub last_seq: i64,
     /// The answer's message, when there is one.
     pub answer: Option<Answer>,

@@ -31,8 +31,8 @@ impl Turns {
         Ok(())
     }
 
-    /// A queued turn has ended: whoever waits for it should look at the store.
-    fn tell_changed(&self, conversation: ConversationId, turn: TurnId) {
+    /// A turn that nobody runs has ended: whoever waits for it should look at the store.
+    pub(super) fn tell_changed(&self, conversation: ConversationId, turn: TurnId) {
         let envelope =
             Envelope { conversation, turn, epoch: 0, seq: 0, kind: Kind::Changed, payload: bytes::Bytes::new() };
         let message = Outgoing { payload: envelope.encode(), traceparent: None };

@@ -3,13 +3,17 @@
 use tokio_tungstenite::tungstenite::Utf8Bytes;
 
 use crate::protocol::{ErrorCode, Event, Usage};
-use crate::store::{Outcome, Turn, TurnState, TurnUsage};
+use crate::store::{EXPIRED, Outcome, Turn, TurnState, TurnUsage};
 
 use super::stream::TurnStream;
 use crate::ids::MessageId;
 
 /// What a client is told when a turn failed. The cause is in the log; a client gets a sentence that it can show.
 const FAILED: &str = "The assistant could not finish this answer. Please try again.";
+
+/// What a client is told when nobody answered a request for approval in time.
+const UNANSWERED: &str = "Nobody approved or rejected the action in time, so it was not done. Send your message again to \
+    start over.";
 
 /// The frame that ends a turn.
 pub(super) fn frame(
@@ -30,8 +34,9 @@ pub(super) fn frame(
             Event::eventual_response(request_id, now_ms, message, text, usage, &[]).encode()
         }
         Outcome::Failed(code) => {
+            let message = if code == EXPIRED { UNANSWERED } else { FAILED };
             let code = ErrorCode::parse(code).unwrap_or(ErrorCode::AgentError);
-            Event::error(Some(request_id), now_ms, code, FAILED).encode()
+            Event::error(Some(request_id), now_ms, code, message).encode()
         }
         Outcome::Cancelled => Event::cancelled(request_id, now_ms).encode(),
     }

@@ -13,8 +13,10 @@ use tokio_util::sync::CancellationToken;
 
 use crate::bus::{Envelope, Kind, Outgoing, Subject};
 use crate::protocol;
+use crate::store::{Turn, TurnState};
 
 use super::ending;
+use super::journal;
 use super::peer::{AttachReply, HolderRequest};
 use super::stream::{Offer, TurnStream};
 use super::streams::Streams;
@@ -28,6 +30,9 @@ const SILENCE: Duration = Duration::from_secs(2);
 
 /// How long it waits before it asks again, when nobody runs the turn.
 const RETRY: Duration = Duration::from_millis(500);
+
+/// How long it waits before it asks again, when the turn waits for a person. What becomes of it is announced on the bus.
+const PARKED: Duration = Duration::from_secs(10);
 
 /// How a follower begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -129,9 +134,9 @@ pub(super) async fn ask(streams: &Streams, stream: &TurnStream) -> Duration {
             streams.metrics.unreadable_envelopes.inc();
             return RETRY;
         };
-        let healed = reply.pieces.len() as u64;
-        stream.heal(reply.epoch, reply.after, reply.pieces);
-        if !reply.has_more || healed == 0 {
+        let (healed, has_more) = (reply.pieces.len(), reply.has_more);
+        stream.heal(reply.into());
+        if !has_more || healed == 0 {
             return SILENCE;
         }
     }
@@ -140,10 +145,33 @@ pub(super) async fn ask(streams: &Streams, stream: &TurnStream) -> Duration {
 /// The holder does not answer: it is gone, or the bus is. The store knows whether the turn has ended.
 async fn ask_store(streams: &Streams, stream: &TurnStream) -> Duration {
     match streams.store.turn(stream.about.turn).await {
-        Ok(Some(turn)) if turn.state.is_final() => ending::conclude(stream, &turn),
-        Ok(Some(_)) => {}
+        Ok(Some(turn)) => match turn.state {
+            TurnState::Completed | TurnState::Failed | TurnState::Cancelled => ending::conclude(stream, &turn),
+            TurnState::Parked => {
+                restore(streams, stream, &turn).await;
+                return PARKED;
+            }
+            TurnState::Queued => restore(streams, stream, &turn).await,
+            TurnState::Running => {}
+        },
         Ok(None) => tracing::warn!(turn = %stream.about.turn, "followed turn is not in the store"),
         Err(error) => tracing::warn!(turn = %stream.about.turn, %error, "followed turn not looked up"),
     }
     RETRY
+}
+
+/// Brings what a turn said before it was parked, if this node does not have it.
+async fn restore(streams: &Streams, stream: &TurnStream, turn: &Turn) {
+    let (epoch, seq) = stream.position();
+    if turn.last_seq == 0 || (epoch == turn.epoch && seq >= turn.last_seq.unsigned_abs()) {
+        return;
+    }
+    match journal::read(&streams.store, turn.id).await {
+        Ok(journal) => {
+            if let Some(parked) = journal.parked {
+                stream.restore(parked);
+            }
+        }
+        Err(error) => tracing::warn!(turn = %turn.id, %error, "journal of a parked turn not read"),
+    }
 }

@@ -9,6 +9,7 @@ use crate::bus::{Incoming, Outgoing, Subject};
 use crate::ids::{ConversationId, TurnId};
 
 use super::Turns;
+use super::lineage::Attached;
 use super::peer::{AttachReply, HolderRequest, MAX_REPLY_BYTES, StartedNote};
 use super::stream::{About, TurnStream};
 
@@ -89,9 +90,16 @@ impl Holdings {
     }
 }
 
+impl Holding {
+    /// Takes the entry away: no signal arrives from here on.
+    pub(super) fn leave(&self) {
+        self.holdings.lock().remove(&self.turn);
+    }
+}
+
 impl Drop for Holding {
     fn drop(&mut self) {
-        self.holdings.lock().remove(&self.turn);
+        self.leave();
     }
 }
 
@@ -131,14 +139,11 @@ pub(super) async fn serve(
 
 fn answer(turns: &Turns, stream: &TurnStream, request: Incoming) {
     let answer = match HolderRequest::decode(&request.payload) {
-        Some(HolderRequest::Attach { epoch, after }) => {
-            let (epoch, after, pieces, has_more) = stream.attach(epoch, after, MAX_REPLY_BYTES);
-            AttachReply { epoch, after, pieces, has_more }
-        }
+        Some(HolderRequest::Attach { epoch, after }) => stream.attach(epoch, after, MAX_REPLY_BYTES),
         Some(HolderRequest::Cancel) => {
             turns.0.holdings.cancel(stream.about.turn);
             let (epoch, after) = stream.position();
-            AttachReply { epoch, after, pieces: Vec::new(), has_more: false }
+            Attached { epoch, lineage: stream.lineage(), after, pieces: Vec::new(), has_more: false }
         }
         None => {
             turns.0.metrics.unreadable_envelopes.inc();
@@ -146,6 +151,6 @@ fn answer(turns: &Turns, stream: &TurnStream, request: Incoming) {
         }
     };
     if let Some(reply) = request.reply {
-        reply.send(answer.encode());
+        reply.send(AttachReply::from(answer).encode());
     }
 }

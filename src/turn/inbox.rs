@@ -55,7 +55,8 @@ pub struct Reader {
     view: View,
     epoch: i64,
     seq: u64,
-    /// Only the terminal frame is wanted: text was shown before that this client cannot tell from new text.
+    /// Only the terminal frame is wanted, and a request for approval that nobody has answered: text was shown before that
+    /// this client cannot tell from new text.
     only_end: bool,
     ended: bool,
 }
@@ -128,10 +129,11 @@ impl Reader {
                     }
                     self.only_end |= told;
                 }
-                Read::Frame { seq, frame, collapsed, ended } => {
+                Read::WentOn { epoch } => self.epoch = epoch,
+                Read::Frame { seq, frame, collapsed, ended, asks } => {
                     self.seq = seq;
                     self.ended = ended;
-                    if ended || !self.only_end {
+                    if ended || asks || !self.only_end {
                         return Some(Outbound { frame, collapsed });
                     }
                 }

@@ -36,8 +36,8 @@ impl Turns {
             return stream;
         }
         let how = match turn.state {
-            TurnState::Queued | TurnState::Parked => Follow::Patiently,
-            TurnState::Running => Follow::AtOnce,
+            TurnState::Queued => Follow::Patiently,
+            TurnState::Running | TurnState::Parked => Follow::AtOnce,
             TurnState::Completed | TurnState::Failed | TurnState::Cancelled => {
                 let stream = streams.detached(&About::of(turn));
                 ending::conclude(&stream, turn);

@@ -117,8 +117,9 @@ impl Metrics {
     }
 }
 
-/// How a turn's time on this node can end. `lost`: another holder took it; `released`: given back to the queue.
-const OUTCOMES: [&str; 5] = ["completed", "failed", "cancelled", "lost", "released"];
+/// How a turn's time on this node can end. `lost`: another holder took it; `released`: given back to the queue; `parked`:
+/// waits for a person; `expired`: no person answered.
+const OUTCOMES: [&str; 7] = ["completed", "failed", "cancelled", "lost", "released", "parked", "expired"];
 
 fn counters(name: &str, help: &str, label: &str) -> Result<IntCounterVec, prometheus::Error> {
     IntCounterVec::new(Opts::new(format!("switchboard_{name}"), help), &[label])

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use crate::bus::{Envelope, Kind};
 use crate::ids::SessionId;
 
+use super::lineage::{Attached, Lineage};
 use super::stream::About;
 use super::transcript::Piece;
 
@@ -33,6 +34,9 @@ pub(super) struct AttachReply {
     pub pieces: Vec<Piece>,
     /// There is more than fitted.
     pub has_more: bool,
+    /// Where the pieces come from; a node of an older build knows only runs that begin anew.
+    #[serde(default)]
+    pub lineage: Option<Lineage>,
 }
 
 /// The payload of a [`Kind::Started`] envelope.
@@ -82,6 +86,20 @@ impl HolderRequest {
 
     pub(super) fn decode(bytes: &[u8]) -> Option<Self> {
         serde_json::from_slice(bytes).ok()
+    }
+}
+
+impl From<Attached> for AttachReply {
+    fn from(attached: Attached) -> Self {
+        let Attached { epoch, lineage, after, pieces, has_more } = attached;
+        Self { epoch, after, pieces, has_more, lineage: Some(lineage) }
+    }
+}
+
+impl From<AttachReply> for Attached {
+    fn from(reply: AttachReply) -> Self {
+        let AttachReply { epoch, after, pieces, has_more, lineage } = reply;
+        Self { epoch, lineage: lineage.unwrap_or(Lineage::of(epoch)), after, pieces, has_more }
     }
 }
 

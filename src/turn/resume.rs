@@ -1,7 +1,7 @@
 //! Resumes a turn's stream at the position that a client shows, on any node: exactly the rest, or the whole text so far.
 //!
-//! A position counts in the first epoch only. Once a turn has been taken over, a number may mean other text, so the client
-//! gets the whole text again rather than a part that does not fit.
+//! A position counts as long as no run of the turn was cut short. Once a turn has been taken over, a number may mean other
+//! text, so the client gets the whole text again rather than a part that does not fit.
 
 use std::sync::Arc;
 
@@ -10,9 +10,6 @@ use crate::store::{Session, StoreError, Turn};
 use super::Turns;
 use super::follow;
 use super::inbox::{Inbox, Reader, View};
-
-/// The epoch in which positions are certain.
-const FIRST_EPOCH: i64 = 1;
 
 /// What a client that resumes gets.
 pub struct Resumed {
@@ -59,7 +56,7 @@ impl Turns {
             follow::ask(&self.0.streams, &stream).await;
         }
         let (epoch, newest) = stream.position();
-        let certain = turn.epoch <= FIRST_EPOCH && epoch <= FIRST_EPOCH;
+        let certain = turn.epoch <= epoch.max(1) && stream.lineage().is_certain(after);
         if certain && after > newest {
             return Err(ResumeError::Ahead { newest });
         }

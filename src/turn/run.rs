@@ -6,22 +6,32 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use async_trait::async_trait;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 
-use crate::agent::{AgentError, Step, Task};
+use crate::agent::{AgentError, Entry, Host, Lost, Step, Task};
 use crate::bus::{Envelope, Kind, Outgoing, Subject};
 use crate::ids::MessageId;
-use crate::model::{ChatMessage, Usage};
+use crate::model::{ChatMessage, ToolCall, Usage};
 use crate::protocol::{ErrorCode, Event};
-use crate::store::{ClaimedTurn, Direction, Finish, Finished, Message, Outcome, StoreError, TurnUsage};
+use crate::store::{
+    ClaimedTurn, Direction, Finish, Finished, Message, NewSteps, Outcome, Park, Parking, StoreError, TurnUsage,
+};
 
 use super::holder::{self, Holding};
+use super::journal::{self, Journal};
 use super::slots::Slot;
 use super::stream::{About, Pushed, TurnStream};
 use super::transcript::Channel;
 use super::{Turns, ending, log_store};
+
+/// The epoch of the first run of a turn, which has no past.
+const FIRST_EPOCH: i64 = 1;
+
+/// What the metrics call a turn that waits for a person.
+const PARKED: &str = "parked";
 
 /// How long a run waits before it tries the store again.
 const STORE_RETRY: Duration = Duration::from_millis(250);
@@ -49,12 +59,22 @@ struct Run {
     /// Frames made while the lease was in doubt; sent when it is not.
     held_back: Vec<Step>,
     first_token: bool,
+    /// The number of the journal's next step.
+    next_step: i32,
     _slot: Slot,
 }
 
 /// How the agent's part of a run ended.
 enum Result {
-    Ended { outcome: Outcome, usage: Usage },
+    Ended {
+        outcome: Outcome,
+        usage: Usage,
+    },
+    /// A person must approve this call.
+    Asks {
+        call: ToolCall,
+        description: String,
+    },
     Lost,
     Abandoned,
 }
@@ -71,17 +91,28 @@ impl Run {
         Self {
             turns: turns.clone(),
             holding: turns.0.holdings.hold(&about),
-            stream: turns.0.streams.hold(&about, claimed.epoch),
+            stream: turns.0.streams.hold(&about),
             claimed,
             claimed_at,
             started_at: Instant::now(),
             held_back: Vec::new(),
             first_token: false,
+            next_step: 1,
             _slot: slot,
         }
     }
 
     async fn run(mut self) {
+        let journal = self.journal().await;
+        let (past, parked, last_step) = match journal {
+            Ok(Journal { entries, parked, last_step }) => (Some(entries), parked, last_step),
+            Err(error) => {
+                log_store("step.list", &error);
+                (None, None, 0)
+            }
+        };
+        self.next_step = last_step + 1;
+        self.stream.begin(self.claimed.epoch, parked);
         let done = CancellationToken::new();
         let _done = done.clone().drop_guard();
         let serve = holder::serve(
@@ -92,8 +123,9 @@ impl Run {
             done,
         );
         self.turns.0.tasks.spawn(serve);
-        let outcome = match self.answer().await {
+        let outcome = match self.answer(past).await {
             Result::Ended { outcome, usage } => self.finish(outcome, usage).await,
+            Result::Asks { call, description } => self.park(&call, &description).await,
             Result::Lost => "lost",
             Result::Abandoned => "released",
         };
@@ -101,13 +133,27 @@ impl Run {
         metrics.ended.with_label_values(&[outcome]).inc();
         metrics.duration.with_label_values(&[outcome]).observe(self.started_at.elapsed().as_secs_f64());
         tracing::info!(outcome, attempt = self.claimed.attempt, "turn ended");
+        if outcome == PARKED {
+            self.leave_parked().await;
+        }
     }
 
-    async fn answer(&mut self) -> Result {
+    /// What was done before this run; nothing, and no look-up, for the first.
+    async fn journal(&self) -> std::result::Result<Journal, StoreError> {
+        let inner = &self.turns.0;
+        if self.claimed.epoch <= FIRST_EPOCH {
+            return Ok(Journal::default());
+        }
+        patiently(inner.config.finish_patience, || journal::read(&inner.store, self.claimed.id)).await
+    }
+
+    /// Without a known past nothing is done, for it might be done twice.
+    async fn answer(&mut self, past: Option<Vec<Entry>>) -> Result {
         let signals = self.holding.signals.clone();
         if self.claimed.cancel_requested {
             signals.cancelled.cancel();
         }
+        let Some(past) = past else { return failed() };
         if self.claimed.attempt > self.turns.0.config.max_attempts {
             tracing::error!(attempt = self.claimed.attempt, "turn given up: every run of it was cut short");
             return failed();
@@ -117,25 +163,27 @@ impl Run {
             () = signals.lost.cancelled() => Result::Lost,
             () = signals.cancelled.cancelled() => Result::Ended { outcome: Outcome::Cancelled, usage: Usage::default() },
             () = signals.abandoned.cancelled() => Result::Abandoned,
-            result = self.ask_agent() => result,
+            result = self.ask_agent(past) => result,
         }
     }
 
-    async fn ask_agent(&mut self) -> Result {
+    async fn ask_agent(&mut self, past: Vec<Entry>) -> Result {
         let turns = self.turns.clone();
         let Some(agent) = &turns.0.agent else {
             tracing::error!("turn claimed by a node without a model");
             return failed();
         };
-        let task = match self.task().await {
+        let task = match self.task(past).await {
             Ok(task) => task,
             Err(error) => {
                 log_store("turn.history", &error);
                 return failed();
             }
         };
-        match agent.run(task, &mut |step| self.emit(step)).await {
+        match agent.run(task, self).await {
             Ok(reply) => Result::Ended { outcome: Outcome::Completed, usage: reply.usage },
+            Err(AgentError::NeedsApproval { call, description }) => Result::Asks { call, description },
+            Err(AgentError::Lost(_)) => Result::Lost,
             Err(error @ (AgentError::Model(_) | AgentError::TooLong)) => {
                 tracing::error!(%error, "agent failed");
                 failed()
@@ -143,31 +191,24 @@ impl Run {
         }
     }
 
-    async fn task(&self) -> std::result::Result<Task, StoreError> {
+    async fn task(&self, past: Vec<Entry>) -> std::result::Result<Task, StoreError> {
         let inner = &self.turns.0;
         let timer = inner.metrics.overhead.with_label_values(&["history"]).start_timer();
         let limit = inner.config.history_messages;
         let history =
             patiently(inner.config.finish_patience, || inner.store.history(self.claimed.conversation, limit)).await?;
-        let agent = patiently(inner.config.finish_patience, || inner.agents.get(self.claimed.agent)).await?;
+        let declared = patiently(inner.config.finish_patience, || inner.agents.get(self.claimed.agent)).await?;
         timer.observe_duration();
         Ok(Task {
-            instructions: agent.instructions.clone(),
+            instructions: declared.agent.instructions.clone(),
             history: history.into_iter().map(chat_message).collect(),
-            model: self.claimed.model.clone().or_else(|| agent.model.clone()),
+            model: self.claimed.model.clone().or_else(|| declared.agent.model.clone()),
             traceparent: self.claimed.traceparent.clone(),
             turn: self.claimed.id,
+            tools: declared.tools.clone(),
+            max_rounds: declared.agent.max_iterations,
+            past,
         })
-    }
-
-    /// Sends a step on its way. While the lease is in doubt nothing is sent, for another node may be speaking.
-    fn emit(&mut self, step: Step) {
-        if self.turns.0.lease.is_valid(self.claimed_at) {
-            self.send_held_back();
-            self.send(step);
-        } else {
-            self.held_back.push(step);
-        }
     }
 
     fn send_held_back(&mut self) {
@@ -225,6 +266,72 @@ impl Run {
         self.turns.0.bus.publish(&Subject::Conversation(self.claimed.conversation), message);
     }
 
+    /// Commits that the turn waits for a person, then shows what for: whoever answers at once must find it parked. Returns
+    /// what the metrics call it.
+    async fn park(&mut self, call: &ToolCall, description: &str) -> &'static str {
+        let inner = self.turns.0.clone();
+        self.send_held_back();
+        let (request_id, now) = (&self.claimed.request_id, self.stream.now_ms());
+        let frames = [
+            Event::write_confirmation_required(request_id, now, &call.name, description).encode(),
+            Event::tool_call(request_id, now, &call.name, &call.arguments).encode(),
+        ];
+        let parked = self.stream.to_park(&frames);
+        let body = match journal::asked(&parked) {
+            Ok(body) => body,
+            Err(error) => {
+                tracing::error!(%error, "transcript not encoded");
+                return "lost";
+            }
+        };
+        let park = Park {
+            turn: self.claimed.id,
+            epoch: self.claimed.epoch,
+            holder: inner.node,
+            step: self.next_step,
+            body,
+            last_seq: i64::try_from(parked.pieces.len()).unwrap_or(i64::MAX),
+            patience: inner.config.approval_patience,
+        };
+        let lost = self.holding.signals.lost.clone();
+        let written = tokio::select! {
+            biased;
+            () = lost.cancelled() => Ok(Parking::Fenced),
+            written = patiently(inner.config.finish_patience, || inner.store.park_turn(&park)) => written,
+        };
+        match written {
+            Ok(Parking::Parked) => {
+                for frame in frames {
+                    let pushed = self.stream.push_event(frame);
+                    inner.metrics.frames.chunk.inc();
+                    self.publish(Kind::Frame, pushed);
+                }
+                PARKED
+            }
+            Ok(Parking::CancelRequested) => self.finish(Outcome::Cancelled, Usage::default()).await,
+            Ok(Parking::Fenced) => {
+                inner.metrics.fenced_writes.inc();
+                "lost"
+            }
+            Err(error) => {
+                log_store("turn.park", &error);
+                "lost"
+            }
+        }
+    }
+
+    /// Gives the slot back. Somebody who pressed Stop while the turn was being parked may have told only this run.
+    async fn leave_parked(self) {
+        self.holding.leave();
+        let cancelled = self.holding.signals.cancelled.is_cancelled();
+        let turns = self.turns.clone();
+        let (conversation, request_id) = (self.claimed.conversation, self.claimed.request_id.clone());
+        drop(self);
+        if cancelled && let Err(error) = turns.cancel(conversation, Some(&request_id)).await {
+            log_store("turn.cancel", &error);
+        }
+    }
+
     /// Commits the ending, then sends the terminal frame. Returns what the metrics call it.
     async fn finish(&mut self, outcome: Outcome, usage: Usage) -> &'static str {
         let inner = self.turns.0.clone();
@@ -271,6 +378,49 @@ impl Run {
             Outcome::Completed => "completed",
             Outcome::Failed(_) => "failed",
             Outcome::Cancelled => "cancelled",
+        }
+    }
+}
+
+#[async_trait]
+impl Host for Run {
+    /// Sends a step on its way. While the lease is in doubt nothing is sent, for another node may be speaking.
+    fn emit(&mut self, step: Step) {
+        if self.turns.0.lease.is_valid(self.claimed_at) {
+            self.send_held_back();
+            self.send(step);
+        } else {
+            self.held_back.push(step);
+        }
+    }
+
+    async fn record(&mut self, entries: &[Entry]) -> std::result::Result<(), Lost> {
+        let inner = &self.turns.0;
+        let steps = entries.iter().map(journal::step).collect::<serde_json::Result<Vec<_>>>().map_err(|error| {
+            tracing::error!(%error, "step not encoded");
+            Lost
+        })?;
+        let count = i32::try_from(steps.len()).unwrap_or(i32::MAX);
+        let new = NewSteps {
+            turn: self.claimed.id,
+            epoch: self.claimed.epoch,
+            holder: inner.node,
+            first: self.next_step,
+            steps,
+        };
+        match patiently(inner.config.finish_patience, || inner.store.record_steps(&new)).await {
+            Ok(Finished::Committed) => {
+                self.next_step = self.next_step.saturating_add(count);
+                Ok(())
+            }
+            Ok(Finished::Fenced) => {
+                inner.metrics.fenced_writes.inc();
+                Err(Lost)
+            }
+            Err(error) => {
+                log_store("step.record", &error);
+                Err(Lost)
+            }
         }
     }
 }

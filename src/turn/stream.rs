@@ -13,6 +13,7 @@ use crate::protocol::{self, Event};
 use crate::store::Turn;
 
 use super::inbox::Inbox;
+use super::lineage::{Attached, Lineage, Parked};
 use super::transcript::{Channel, Next, Piece, Transcript};
 
 /// What a turn is called.
@@ -50,6 +51,7 @@ pub struct TurnStream {
 
 struct State {
     epoch: i64,
+    lineage: Lineage,
     transcript: Transcript,
     /// The newest frame as it was encoded, which every reader that keeps up shares.
     newest: Option<Encoded>,
@@ -94,6 +96,7 @@ impl TurnStream {
     pub(super) fn new(about: About, clock: Clock) -> Self {
         let state = State {
             epoch: 0,
+            lineage: Lineage::of(0),
             transcript: Transcript::default(),
             newest: None,
             readers: Vec::new(),
@@ -103,13 +106,39 @@ impl TurnStream {
         Self { about, clock, state: Mutex::new(state) }
     }
 
-    /// Begins a run: a later epoch than the one so far starts the text again.
-    pub fn begin(&self, epoch: i64) {
+    /// Begins a run: a later epoch than the one so far starts the text again, or goes on where the turn was parked.
+    pub fn begin(&self, epoch: i64, parked: Option<Parked>) {
         let mut state = self.lock();
-        if epoch > state.epoch {
-            state.restart(epoch);
-            state.wake();
+        if epoch <= state.epoch {
+            return;
         }
+        match parked {
+            None => state.restart(epoch),
+            Some(parked) => {
+                state.go_on(epoch, parked.next_lineage(epoch));
+                state.append_missing(0, parked.pieces);
+            }
+        }
+        state.wake();
+    }
+
+    /// All pieces so far and those that are about to follow, for the time that the turn is parked.
+    pub(super) fn to_park(&self, events: &[Utf8Bytes]) -> Parked {
+        let state = self.lock();
+        let mut pieces = state.transcript.pieces(0, usize::MAX);
+        pieces.extend(events.iter().map(|frame| Piece::Event(frame.to_string())));
+        Parked { epoch: state.epoch, lineage: state.lineage, pieces }
+    }
+
+    /// Takes the transcript of a turn that was parked elsewhere.
+    pub(super) fn restore(&self, parked: Parked) {
+        self.heal(Attached {
+            epoch: parked.epoch,
+            lineage: parked.lineage,
+            after: 0,
+            pieces: parked.pieces,
+            has_more: false,
+        });
     }
 
     /// Appends text that the holder's agent produced.
@@ -137,6 +166,10 @@ impl TurnStream {
             return Offer::Fenced;
         }
         if epoch > state.epoch {
+            if seq > 1 {
+                // It may go on from what is here, or not: the holder knows.
+                return Offer::Gap;
+            }
             state.restart(epoch);
         }
         let last = state.transcript.last_seq();
@@ -152,20 +185,16 @@ impl TurnStream {
         Offer::Applied
     }
 
-    /// Takes pieces that the holder sent on request; they follow position `after` of this epoch.
-    pub fn heal(&self, epoch: i64, after: u64, pieces: Vec<Piece>) {
+    /// Takes pieces that the holder sent on request.
+    pub fn heal(&self, attached: Attached) {
         let mut state = self.lock();
-        if epoch > state.epoch {
-            state.restart(epoch);
-        }
-        let here = state.transcript.last_seq();
-        if epoch < state.epoch || after > here {
+        if attached.epoch < state.epoch {
             return;
         }
-        let known = usize::try_from(here - after).unwrap_or(usize::MAX);
-        for piece in pieces.into_iter().skip(known) {
-            state.transcript.append(piece);
+        if attached.epoch > state.epoch {
+            state.go_on(attached.epoch, attached.lineage);
         }
+        state.append_missing(attached.after, attached.pieces);
         state.wake();
     }
 
@@ -191,14 +220,21 @@ impl TurnStream {
         state.wake();
     }
 
-    /// Marks that a remote node reads along, and gives it what it misses. `(epoch, after, pieces, has_more)`.
-    pub fn attach(&self, epoch: i64, after: u64, max_bytes: usize) -> (i64, u64, Vec<Piece>, bool) {
+    /// Marks that a remote node reads along, and gives it what it misses.
+    pub fn attach(&self, epoch: i64, after: u64, max_bytes: usize) -> Attached {
         let mut state = self.lock();
         state.attached = true;
-        let after = if epoch == state.epoch { after.min(state.transcript.last_seq()) } else { 0 };
+        let last = state.transcript.last_seq();
+        let known = epoch == state.epoch || state.lineage.goes_on_from(epoch, after);
+        let after = if known { after.min(last) } else { 0 };
         let pieces = state.transcript.pieces(after, max_bytes);
-        let has_more = after + (pieces.len() as u64) < state.transcript.last_seq();
-        (state.epoch, after, pieces, has_more)
+        let has_more = after + (pieces.len() as u64) < last;
+        Attached { epoch: state.epoch, lineage: state.lineage, after, pieces, has_more }
+    }
+
+    /// Where the pieces here come from.
+    pub fn lineage(&self) -> Lineage {
+        self.lock().lineage
     }
 
     /// The epoch and the number of the newest frame here.
@@ -247,7 +283,12 @@ impl TurnStream {
         let mut guard = self.lock();
         let state = &mut *guard;
         if epoch != state.epoch {
-            return Read::Restarted { epoch: state.epoch };
+            let epoch_now = state.epoch;
+            return if state.lineage.goes_on_from(epoch, seq) {
+                Read::WentOn { epoch: epoch_now }
+            } else {
+                Read::Restarted { epoch: epoch_now }
+            };
         }
         let (last, frame, ended) = match state.transcript.next(seq) {
             None => return Read::Nothing,
@@ -259,7 +300,7 @@ impl TurnStream {
                     && let Some(newest) = state.newest.as_mut().filter(|newest| newest.seq == last)
                 {
                     let frame = newest.frame(epoch, numbered);
-                    return Read::Frame { seq: last, frame, collapsed: false, ended: false };
+                    return Read::Frame { seq: last, frame, collapsed: false, ended: false, asks: false };
                 }
                 (last, Some(self.encode_text(channel, text)), false)
             }
@@ -267,8 +308,9 @@ impl TurnStream {
         let Some(frame) = frame else {
             return Read::Skip { seq: last };
         };
+        let asks = protocol::asks_for_approval(frame.as_ref()) && state.transcript.last_seq() <= last + 1;
         let frame = if numbered { protocol::numbered(&frame, epoch, last) } else { frame };
-        Read::Frame { seq: last, frame, collapsed: last > seq + 1, ended }
+        Read::Frame { seq: last, frame, collapsed: last > seq + 1, ended, asks }
     }
 
     fn push(&self, frame: Utf8Bytes, append: impl FnOnce(&mut Transcript) -> u64) -> Pushed {
@@ -301,10 +343,16 @@ pub(super) enum Read {
         frame: Utf8Bytes,
         collapsed: bool,
         ended: bool,
+        /// A person's approval is asked for, and nothing shows that it was given.
+        asks: bool,
     },
     /// Numbers without text of their own.
     Skip {
         seq: u64,
+    },
+    /// Another holder goes on with the turn; what was read stays as it was.
+    WentOn {
+        epoch: i64,
     },
     /// Another holder took the turn; its text starts again.
     Restarted {
@@ -313,8 +361,26 @@ pub(super) enum Read {
 }
 
 impl State {
+    /// Turns to a later epoch, and keeps what is here if that is a beginning of it.
+    fn go_on(&mut self, epoch: i64, lineage: Lineage) {
+        if !lineage.goes_on_from(self.epoch, self.transcript.last_seq()) {
+            self.restart(epoch);
+        }
+        (self.epoch, self.lineage) = (epoch, lineage);
+    }
+
+    /// Appends those of the pieces behind position `after` that are not here yet.
+    fn append_missing(&mut self, after: u64, pieces: Vec<Piece>) {
+        let here = self.transcript.last_seq();
+        let Some(known) = here.checked_sub(after) else { return };
+        for piece in pieces.into_iter().skip(usize::try_from(known).unwrap_or(usize::MAX)) {
+            self.transcript.append(piece);
+        }
+    }
+
     fn restart(&mut self, epoch: i64) {
         self.epoch = epoch;
+        self.lineage = Lineage::of(epoch);
         self.transcript = Transcript::default();
         self.newest = None;
         self.exact_until = u64::MAX;

@@ -130,10 +130,9 @@ impl Streams {
         stream
     }
 
-    /// Opens a turn's stream for the run that this node holds.
-    pub(super) fn hold(&self, about: &About, epoch: i64) -> Arc<TurnStream> {
+    /// Opens a turn's stream for the run that this node holds, and is about to begin.
+    pub(super) fn hold(&self, about: &About) -> Arc<TurnStream> {
         let stream = self.open(about, None);
-        stream.begin(epoch);
         if let Some(entry) = self.lock().get_mut(&about.conversation) {
             entry.held = true;
             entry.follower = None;

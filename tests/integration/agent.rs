@@ -33,6 +33,9 @@ fn task(text: &str) -> Task {
         model: None,
         traceparent: None,
         turn: TurnId::new(),
+        tools: Vec::new(),
+        max_rounds: None,
+        past: Vec::new(),
     }
 }
 

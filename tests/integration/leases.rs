@@ -23,7 +23,7 @@ async fn a_plain_turn_costs_three_transactions_however_long_its_answer() {
     let session = client.session().await;
     client.converse(&session, "warm", "up").await;
     // The sweep for queued turns and the health check go on by themselves, turn or no turn.
-    let background = ["turn.claim", "turn.queued", "turn.renew", "schema.check"];
+    let background = ["turn.claim", "turn.queued", "turn.renew", "turn.expire", "schema.check"];
     let count = || {
         let of = |operation: &str| node.metric(OPERATIONS, &[("operation", operation)]);
         node.metric(OPERATIONS, &[]) - background.into_iter().map(of).sum::<f64>()

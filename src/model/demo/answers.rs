@@ -9,8 +9,8 @@ const POINTER: &str = "To talk to a real one, start the node with `SWITCHBOARD_G
     server (and `SWITCHBOARD_GATEWAY_KEY` and `SWITCHBOARD_MODEL`, when it wants them).";
 
 const GREETING: &str = "Hello! I am Switchboard's demo model: no key, no cost, and no understanding either. I am here so \
-    that you can watch an answer arrive word by word.\n\nTry **long** for an answer that is worth stopping, or ask me \
-    **what you said** before.\n\n";
+    that you can watch an answer arrive word by word.\n\nTry **long** for an answer that is worth stopping, **order a tea** \
+    for a tool that asks you first, or ask me **what you said** before.\n\n";
 
 const LONG: &str = "\
 Here is a long answer, so that there is time to press **Stop**, to reload the page or to pull the plug on a node. I am the \
@@ -44,8 +44,33 @@ If you have read this far without stopping me, here is something to try next:
 
 ";
 
+/// What the person asks to have ordered, if the last thing that happened is that they asked: what follows "order" or
+/// "remind me", without the marks around it.
+pub(super) fn order(messages: &[ChatMessage]) -> Option<String> {
+    let said = by_the_person(messages.last()?)?;
+    let lower = said.to_ascii_lowercase();
+    let begins_a_word = |at: &usize| !said[..*at].ends_with(char::is_alphanumeric);
+    let (at, word) =
+        ["order ", "remind me "].into_iter().find_map(|word| Some((lower.find(word).filter(begins_a_word)?, word)))?;
+    let item = said[at + word.len()..].trim_matches(|c: char| c.is_whitespace() || c.is_ascii_punctuation());
+    let item: String = item.chars().take(QUOTED_CHARS).collect();
+    let item = if word.starts_with("remind") { format!("a reminder {item}") } else { item };
+    (!item.is_empty()).then_some(item)
+}
+
+/// What the demo says before it calls the tool.
+pub(super) fn before_order(item: &str) -> String {
+    format!(
+        "I am the demo model, and I can pretend to order {item}. A tool that does something in the world asks you first, so \
+         I will wait for your answer, however long you take, and even if this node is stopped meanwhile.\n\n"
+    )
+}
+
 /// The answer to a conversation.
 pub(super) fn answer(messages: &[ChatMessage]) -> String {
+    if let Some(ChatMessage::Tool { content, .. }) = messages.last() {
+        return format!("This is what became of it:\n\n> {}\n\n{POINTER}", quote(content));
+    }
     let said: Vec<&str> = messages.iter().filter_map(by_the_person).collect();
     let Some((last, before)) = said.split_last() else {
         return format!("{GREETING}{POINTER}");

@@ -67,8 +67,11 @@ const CANCEL: &str = "\
 -- turn.cancel
 update turns
 set cancel_requested = true,
-    state = case when state = 'queued' then 'cancelled' else state end,
-    finished_at = case when state = 'queued' then now() end
+    state = case when state = 'running' then state else 'cancelled' end,
+    finished_at = case when state = 'running' then null else now() end,
+    parked_until = null,
+    -- The terminal frame follows what was shown before the turn was parked.
+    last_seq = case when state = 'running' or last_seq = 0 then last_seq else last_seq + 1 end
 where conversation_id = $1 and request_id = coalesce($2, request_id) and state in ('queued', 'running', 'parked')
 returning id, state";
 
