@@ -154,7 +154,7 @@ async fn a_holder_that_lost_its_turn_says_nothing_more_and_the_new_one_answers()
 }
 
 /// Gives the running turn to another holder, behind the node's back.
-async fn steal(shared: &Shared, thief: NodeId) {
+pub async fn steal(shared: &Shared, thief: NodeId) {
     let switchboard::node::StoreChoice::Postgres(config) = &shared.store else { panic!("not on Postgres") };
     let (client, connection) = tokio_postgres::connect(config.url.expose(), tokio_postgres::NoTls).await.unwrap();
     let connection = tokio::spawn(connection);

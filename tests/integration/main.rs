@@ -23,3 +23,4 @@ mod processes;
 mod protocol;
 mod reconnect;
 mod store;
+mod tools;

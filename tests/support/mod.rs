@@ -8,3 +8,4 @@ pub mod log;
 pub mod node;
 pub mod schema;
 pub mod services;
+pub mod tools;
