@@ -49,7 +49,9 @@ pub struct HttpToolSpec {
 
 /// Where the values of headers come from, read at every call: what is changed there counts at once.
 #[derive(Clone)]
-pub struct Environment(Arc<dyn Fn(&str) -> Option<Secret> + Send + Sync>);
+pub struct Environment(Arc<Variables>);
+
+type Variables = dyn Fn(&str) -> Option<Secret> + Send + Sync;
 
 /// The connections of all HTTP tools of a node. Cheap to clone.
 #[derive(Clone)]

@@ -3,6 +3,7 @@
 mod claims;
 mod conversations;
 mod fixture;
+mod journal;
 mod messages;
 mod postgres;
 mod schema;
@@ -94,5 +95,12 @@ conformance! {
         a_release_consumes_no_attempt,
         a_released_turn_is_lost_to_the_one_who_released_it,
         the_queue_is_counted,
+    }
+    journal {
+        steps_are_kept_in_order_once_and_only_from_the_holder,
+        a_parked_turn_takes_the_first_answer_and_is_claimed_again,
+        a_parked_turn_is_cancelled_at_once,
+        a_parked_turn_that_nobody_answered_in_time_fails,
+        a_turn_that_somebody_stopped_is_not_parked,
     }
 }

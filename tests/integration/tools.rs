@@ -3,7 +3,6 @@
 mod apply;
 mod approval;
 mod http;
-mod journal;
 mod takeover;
 
 use prometheus::Registry;
@@ -38,9 +37,9 @@ fn chunks(turn: &Turn) -> Vec<Value> {
 /// What the model was shown as the newest tool result in its last prompt.
 fn last_result(model: &Scripted) -> String {
     let prompt = model.prompts().pop().expect("a prompt");
-    let results = prompt.messages.into_iter().filter_map(|message| match message {
+    let mut results = prompt.messages.into_iter().filter_map(|message| match message {
         ChatMessage::Tool { content, .. } => Some(content),
         ChatMessage::System(_) | ChatMessage::User(_) | ChatMessage::Assistant { .. } => None,
     });
-    results.last().expect("a result")
+    results.next_back().expect("a result")
 }

@@ -47,6 +47,8 @@ pub async fn the_rules_of_a_turn_stand_in_the_database_too(fixture: Fixture) {
     for forbidden in [
         "update turns set state = 'queued'",
         "update turns set state = 'parked'",
+        "update turns set state = 'parked', holder = null, lease_until = null",
+        "update turns set parked_until = created_at",
         "update turns set state = 'forgotten'",
         "update turns set holder = null",
         "update turns set lease_until = null",
@@ -62,5 +64,8 @@ pub async fn the_rules_of_a_turn_stand_in_the_database_too(fixture: Fixture) {
         let refused = fixture.sql(forbidden).await.expect_err(forbidden).to_lowercase();
         assert!(refused.contains("check"), "{forbidden}: {refused}");
     }
-    fixture.sql("update turns set state = 'parked', holder = null, lease_until = null").await.unwrap();
+    fixture
+        .sql("update turns set state = 'parked', holder = null, lease_until = null, parked_until = created_at")
+        .await
+        .unwrap();
 }

@@ -69,16 +69,28 @@ pub async fn resuming_a_foreign_or_unknown_conversation_gives_nothing(fixture: F
 pub async fn a_session_needs_no_declared_agent_and_a_declared_one_is_found(fixture: Fixture) {
     let session = fixture.any_session().await;
     assert_eq!(fixture.store.agent(session.agent).await.unwrap(), None);
-    let id = AgentId::new();
-    fixture
-        .sql(&format!(
-            "insert into agents (id, name, instructions, model, created_at, updated_at)
-             select '{id}', 'Concierge', 'Be brief.', null, applied_at, applied_at from schema_version"
-        ))
-        .await
-        .unwrap();
-    let declared = Agent { id, name: "Concierge".into(), instructions: "Be brief.".into(), model: None };
-    assert_eq!(fixture.store.agent(id).await.unwrap(), Some(declared));
+    let tool = serde_json::json!({
+        "name": "look", "description": "Looks", "parameters": {"type": "object", "title": "\0"}, "url": "https://x/",
+        "timeoutSeconds": 2.5, "headers": {"X-Key": {"env": "KEY"}}, "confirm": true,
+    });
+    let agent = Agent {
+        id: AgentId::new(),
+        name: "Concierge".into(),
+        instructions: "Be brief.".into(),
+        model: None,
+        max_iterations: Some(3),
+        tools: vec![serde_json::from_value(tool).unwrap()],
+    };
+    let plain =
+        Agent { id: AgentId::new(), model: Some("m".into()), max_iterations: None, tools: vec![], ..agent.clone() };
+    let both = [agent, plain];
+    assert_eq!(fixture.store.put_agents(&both).await.unwrap(), 2);
+    assert_eq!(fixture.store.put_agents(&both).await.unwrap(), 0, "nothing changed");
+    let changed = Agent { model: None, ..both[1].clone() };
+    assert_eq!(fixture.store.put_agents(&[both[0].clone(), changed.clone()]).await.unwrap(), 1);
+    for agent in [&both[0], &changed] {
+        assert_eq!(fixture.store.agent(agent.id).await.unwrap().as_ref(), Some(agent));
+    }
 }
 
 pub async fn any_text_is_kept_and_a_nul_becomes_a_replacement_character(fixture: Fixture) {

@@ -76,7 +76,10 @@ pub async fn a_second_message_while_a_turn_is_active_is_busy_and_leaves_nothing(
     assert_eq!(fixture.other.accept_turn(&second).await.unwrap(), Acceptance::Busy);
     fixture.claim(NodeId::new(), LONG).await;
     assert_eq!(fixture.other.accept_turn(&second).await.unwrap(), Acceptance::Busy);
-    fixture.sql("update turns set state = 'parked', holder = null, lease_until = null").await.unwrap();
+    fixture
+        .sql("update turns set state = 'parked', holder = null, lease_until = null, parked_until = created_at")
+        .await
+        .unwrap();
     assert_eq!(fixture.other.accept_turn(&second).await.unwrap(), Acceptance::Busy);
     assert_eq!(fixture.store.turn(second.turn).await.unwrap(), None);
     assert_eq!(fixture.store.history(session.conversation, 10).await.unwrap().len(), 1);
@@ -200,9 +203,6 @@ pub async fn a_running_turn_is_marked_and_its_holder_told(fixture: Fixture) {
     assert_eq!(fixture.other.cancel_turn(session.conversation, Some("r1")).await.unwrap(), requested);
     assert_eq!(fixture.store.renew_leases(&claim(holder, LONG), &[new.turn]).await.unwrap(), held(true));
     assert_eq!(fixture.store.turn(new.turn).await.unwrap().unwrap().state, TurnState::Running);
-
-    fixture.sql("update turns set state = 'parked', holder = null, lease_until = null").await.unwrap();
-    assert_eq!(fixture.other.cancel_turn(session.conversation, Some("r1")).await.unwrap(), requested);
 }
 
 pub async fn cancelling_what_does_not_run_finds_nothing(fixture: Fixture) {
