@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::json;
 use switchboard::model::{Script, Scripted};
-use switchboard::node::{Config, StoreChoice};
+use switchboard::node::{Config, ModelChoice, StoreChoice};
 use switchboard::store::sqlite;
 
 use crate::support::browser::Browser;
@@ -139,5 +139,26 @@ async fn an_error_is_told_in_a_sentence_with_a_way_to_try_again() {
     browser.say("Anyone?").await;
     browser.shows("message-error", "gateway").await;
     browser.element("retry").await;
+    node.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_tool_asks_first_and_the_answer_goes_on_where_it_was_also_after_a_reload() {
+    let node = TestNode::start(Config { model: ModelChoice::Demo(Duration::ZERO), ..config() }).await;
+    let browser = Browser::open(1100, 800).await;
+    browser.go(&url(&node)).await;
+    browser.say("Please order a tea").await;
+    browser.shows("confirm", "Place an order for a tea").await;
+    browser.reload().await;
+    browser.shows("confirm", "Place an order for a tea").await;
+    browser.shows("message-assistant", "I can pretend to order a tea").await;
+    browser.click("confirm-allow").await;
+    browser.shows("message-assistant", "Pretended to order a tea").await;
+    browser.shows("message-assistant", "I can pretend to order a tea").await;
+    assert!(browser.texts("confirm").await.is_empty());
+    browser.say("order another").await;
+    browser.shows("confirm", "another").await;
+    browser.click("confirm-refuse").await;
+    browser.shows("message-assistant", "declined").await;
     node.stop().await;
 }

@@ -151,6 +151,11 @@ export class Answer {
     this.slot.replaceChildren(el("div", { class: "note consent", role: "alertdialog", "aria-label": "Consent", testid: "confirm" }, question, el("div", {}, allow, refuse)));
   }
 
+  /** The tool has its answer. */
+  unask() {
+    this.slot.replaceChildren();
+  }
+
   /** Another node took the turn over and begins the text again. */
   restart() {
     this.stream.clear();

@@ -294,13 +294,15 @@ export class Thread {
         if (!turn.lost) view.reason(frame.token ?? frame.data?.token ?? "");
         break;
       case "stream_chunk":
+        if (frame.data?.state?.rawResponse?.toolResult) this.#answered(turn);
         if (!turn.lost) view.tool(frame.data?.state?.rawResponse ?? {});
         break;
       case "turn_restarted":
-        turn.lost = false;
+        turn.lost = turn.asks = false;
         view.restart();
         break;
       case "write_confirmation_required":
+        turn.asks = true;
         view.confirm(frame.data?.data ?? {}, (approved) => this.#confirm(turn, approved));
         break;
       case "eventual_response":
@@ -320,20 +322,26 @@ export class Thread {
     return true;
   }
 
-  /** Frames of an older epoch, and those already seen, are dropped; a newer epoch begins the text again. */
+  /**
+   * Frames of an older epoch, and those already seen, are dropped. A newer epoch begins the text again only when it says so: a
+   * turn that waited for consent goes on under a newer one, and its numbers go on too.
+   */
   #isOld(turn, { seq, epoch, type }) {
     if (Number.isInteger(epoch)) {
       if (epoch < turn.epoch) return true;
-      if (epoch > turn.epoch) {
-        turn.seq = 0;
-        if (type !== "turn_restarted") turn.answer.view.restart();
-      }
+      if (type === "turn_restarted") turn.seq = 0;
       turn.epoch = epoch;
     }
     if (!Number.isInteger(seq)) return false;
     if (seq <= turn.seq) return true;
     turn.seq = seq;
     return false;
+  }
+
+  /** Nobody is asked any more, whoever answered. */
+  #answered(turn) {
+    if (turn.asks) turn.answer.view.unask();
+    turn.asks = false;
   }
 
   async #confirm(turn, approved) {
@@ -375,7 +383,8 @@ export class Thread {
     this.watch = setTimeout(async () => {
       if (turn !== this.turn) return;
       if (this.client.isOpen) {
-        turn.looks = (turn.looks ?? 0) + 1;
+        // A person may take their time.
+        turn.looks = turn.asks ? 0 : (turn.looks ?? 0) + 1;
         await this.#refresh().catch(() => {});
       }
       if (turn !== this.turn) return;
