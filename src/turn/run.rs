@@ -3,22 +3,22 @@
 //! The order that keeps the promises: every frame goes to the stream as it is made, the ending is committed, and only then
 //! the terminal frame is sent. A run that lost its turn says nothing more.
 
+mod host;
+mod park;
+
 use std::sync::Arc;
 use std::time::Duration;
 
-use async_trait::async_trait;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 
-use crate::agent::{AgentError, Entry, Host, Lost, Step, Task};
+use crate::agent::{AgentError, Entry, Step, Task};
 use crate::bus::{Envelope, Kind, Outgoing, Subject};
 use crate::ids::MessageId;
 use crate::model::{ChatMessage, ToolCall, Usage};
 use crate::protocol::{ErrorCode, Event};
-use crate::store::{
-    ClaimedTurn, Direction, Finish, Finished, Message, NewSteps, Outcome, Park, Parking, StoreError, TurnUsage,
-};
+use crate::store::{ClaimedTurn, Direction, Finish, Finished, Message, Outcome, StoreError, TurnUsage};
 
 use super::holder::{self, Holding};
 use super::journal::{self, Journal};
@@ -266,72 +266,6 @@ impl Run {
         self.turns.0.bus.publish(&Subject::Conversation(self.claimed.conversation), message);
     }
 
-    /// Commits that the turn waits for a person, then shows what for: whoever answers at once must find it parked. Returns
-    /// what the metrics call it.
-    async fn park(&mut self, call: &ToolCall, description: &str) -> &'static str {
-        let inner = self.turns.0.clone();
-        self.send_held_back();
-        let (request_id, now) = (&self.claimed.request_id, self.stream.now_ms());
-        let frames = [
-            Event::write_confirmation_required(request_id, now, &call.name, description).encode(),
-            Event::tool_call(request_id, now, &call.name, &call.arguments).encode(),
-        ];
-        let parked = self.stream.to_park(&frames);
-        let body = match journal::asked(&parked) {
-            Ok(body) => body,
-            Err(error) => {
-                tracing::error!(%error, "transcript not encoded");
-                return "lost";
-            }
-        };
-        let park = Park {
-            turn: self.claimed.id,
-            epoch: self.claimed.epoch,
-            holder: inner.node,
-            step: self.next_step,
-            body,
-            last_seq: i64::try_from(parked.pieces.len()).unwrap_or(i64::MAX),
-            patience: inner.config.approval_patience,
-        };
-        let lost = self.holding.signals.lost.clone();
-        let written = tokio::select! {
-            biased;
-            () = lost.cancelled() => Ok(Parking::Fenced),
-            written = patiently(inner.config.finish_patience, || inner.store.park_turn(&park)) => written,
-        };
-        match written {
-            Ok(Parking::Parked) => {
-                for frame in frames {
-                    let pushed = self.stream.push_event(frame);
-                    inner.metrics.frames.chunk.inc();
-                    self.publish(Kind::Frame, pushed);
-                }
-                PARKED
-            }
-            Ok(Parking::CancelRequested) => self.finish(Outcome::Cancelled, Usage::default()).await,
-            Ok(Parking::Fenced) => {
-                inner.metrics.fenced_writes.inc();
-                "lost"
-            }
-            Err(error) => {
-                log_store("turn.park", &error);
-                "lost"
-            }
-        }
-    }
-
-    /// Gives the slot back. Somebody who pressed Stop while the turn was being parked may have told only this run.
-    async fn leave_parked(self) {
-        self.holding.leave();
-        let cancelled = self.holding.signals.cancelled.is_cancelled();
-        let turns = self.turns.clone();
-        let (conversation, request_id) = (self.claimed.conversation, self.claimed.request_id.clone());
-        drop(self);
-        if cancelled && let Err(error) = turns.cancel(conversation, Some(&request_id)).await {
-            log_store("turn.cancel", &error);
-        }
-    }
-
     /// Commits the ending, then sends the terminal frame. Returns what the metrics call it.
     async fn finish(&mut self, outcome: Outcome, usage: Usage) -> &'static str {
         let inner = self.turns.0.clone();
@@ -378,49 +312,6 @@ impl Run {
             Outcome::Completed => "completed",
             Outcome::Failed(_) => "failed",
             Outcome::Cancelled => "cancelled",
-        }
-    }
-}
-
-#[async_trait]
-impl Host for Run {
-    /// Sends a step on its way. While the lease is in doubt nothing is sent, for another node may be speaking.
-    fn emit(&mut self, step: Step) {
-        if self.turns.0.lease.is_valid(self.claimed_at) {
-            self.send_held_back();
-            self.send(step);
-        } else {
-            self.held_back.push(step);
-        }
-    }
-
-    async fn record(&mut self, entries: &[Entry]) -> std::result::Result<(), Lost> {
-        let inner = &self.turns.0;
-        let steps = entries.iter().map(journal::step).collect::<serde_json::Result<Vec<_>>>().map_err(|error| {
-            tracing::error!(%error, "step not encoded");
-            Lost
-        })?;
-        let count = i32::try_from(steps.len()).unwrap_or(i32::MAX);
-        let new = NewSteps {
-            turn: self.claimed.id,
-            epoch: self.claimed.epoch,
-            holder: inner.node,
-            first: self.next_step,
-            steps,
-        };
-        match patiently(inner.config.finish_patience, || inner.store.record_steps(&new)).await {
-            Ok(Finished::Committed) => {
-                self.next_step = self.next_step.saturating_add(count);
-                Ok(())
-            }
-            Ok(Finished::Fenced) => {
-                inner.metrics.fenced_writes.inc();
-                Err(Lost)
-            }
-            Err(error) => {
-                log_store("step.record", &error);
-                Err(Lost)
-            }
         }
     }
 }
