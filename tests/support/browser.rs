@@ -1,95 +1,104 @@
-//! A real Chromium, driven through ChromeDriver, that looks at a page as a person would.
+//! A real Chromium, driven through chromedriver, that looks at a page as a person would.
+//!
+//! Each has a driver and a profile of its own. A shell reads a pipe from this process: when that closes, by a drop, a panic or
+//! the end of the process, the shell kills the driver with its browser and removes the profile.
 
-use std::path::Path;
+use std::io;
 use std::process::Stdio;
 use std::time::Duration;
 
 use fantoccini::elements::Element;
-use fantoccini::{ClientBuilder, Locator};
+use fantoccini::wd::WebDriverCompatibleCommand;
+use fantoccini::{Client, ClientBuilder, Locator};
 use hyper_util::client::legacy::connect::HttpConnector;
+use reqwest::{Method, Url};
 use serde_json::{Value, json};
-use tempfile::TempDir;
-use tokio::io::{AsyncBufReadExt, BufReader};
-use tokio::process::{Child, ChildStdin, Command};
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines};
+use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 use tokio::sync::{Semaphore, SemaphorePermit};
-use tokio::time::timeout;
+use tokio::time::{Instant, interval, timeout};
 
 use super::eventually::assert_eventually;
 
-/// Browsers at once: more would wait for each other's processor time, and the tests for them.
+/// How long something on the page may take; the machine may be busy building.
+pub const PATIENCE: Duration = Duration::from_secs(20);
+
+/// How often the page is looked at.
+const EVERY: Duration = Duration::from_millis(20);
+
+/// Keys, as WebDriver writes them.
+pub const ENTER: char = '\u{E007}';
+/// The Escape key.
+pub const ESCAPE: char = '\u{E00C}';
+
+/// What a person without it has to do.
+const MISSING: &str = "the tests of the chat page drive a real Chromium: apt-get install chromium chromium-driver";
+
+/// Browsers at once: each takes a processor and 200 MB for itself.
 static PLACES: Semaphore = Semaphore::const_new(2);
 
-/// How long the page may take to show something.
-const PATIENCE: Duration = Duration::from_secs(20);
+/// What keeps Chromium to itself and lets it run as root in a container.
+const ARGUMENTS: [&str; 11] = [
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--disable-dev-shm-usage",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--no-first-run",
+    "--no-default-browser-check",
+    "--window-size=1280,820",
+];
 
-/// Runs ChromeDriver, and kills it with its browser as soon as the test is gone and the pipe closed.
-const SUPERVISOR: &str = "chromedriver --port=0 & read -r _; kill -KILL 0";
-
-/// A browser with one window. It ends when this is dropped, even when the test panics.
+/// A browser window of its own, with a profile of its own.
 pub struct Browser {
-    client: fantoccini::Client,
-    _profile: TempDir,
-    _pipe: ChildStdin,
-    _supervisor: Child,
+    client: Client,
+    _driver: Driver,
     _place: SemaphorePermit<'static>,
 }
 
+/// The window of a test.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Window {
+    /// 1280 by 820.
+    Desk,
+    /// 390 by 780, touched.
+    Phone,
+}
+
 impl Browser {
-    /// Opens a window of this size, in CSS pixels.
-    pub async fn open(width: u32, height: u32) -> Self {
-        let place = PLACES.acquire().await.expect("never closed");
-        let chromium = ["/usr/bin/chromium", "/usr/bin/chromium-browser", "/usr/bin/google-chrome"];
-        let binary = chromium.into_iter().find(|path| Path::new(path).exists());
-        let binary = binary.expect("no Chromium is installed (Debian: apt-get install chromium chromium-driver)");
-        let mut supervisor = Command::new("sh")
-            .args(["-c", SUPERVISOR])
-            .process_group(0)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .expect("a shell");
-        let pipe = supervisor.stdin.take().expect("its pipe");
-        let mut lines = BufReader::new(supervisor.stdout.take().expect("its output")).lines();
-        let port = timeout(PATIENCE, async {
-            loop {
-                let line = lines.next_line().await.expect("readable");
-                let line = line.expect("ChromeDriver is not installed (Debian: apt-get install chromium-driver)");
-                let started = line.split("successfully on port ").nth(1);
-                if let Some(port) = started.and_then(|rest| rest.trim_end_matches('.').parse::<u16>().ok()) {
-                    return port;
-                }
-            }
-        })
-        .await
-        .expect("ChromeDriver starts in time");
-        let profile = tempfile::tempdir().expect("a folder for the profile");
-        let arguments = [
-            "--headless=new".to_owned(),
-            "--no-sandbox".to_owned(),
-            "--disable-gpu".to_owned(),
-            "--disable-quic".to_owned(),
-            "--disable-dev-shm-usage".to_owned(),
-            "--no-first-run".to_owned(),
-            "--disable-background-networking".to_owned(),
-            "--disable-component-update".to_owned(),
-            "--disable-sync".to_owned(),
-            format!("--window-size={width},{height}"),
-            format!("--user-data-dir={}", profile.path().display()),
-        ];
-        let mut capabilities = serde_json::Map::new();
-        capabilities.insert("goog:chromeOptions".to_owned(), json!({"binary": binary, "args": arguments}));
-        capabilities.insert("goog:loggingPrefs".to_owned(), json!({"browser": "ALL"}));
-        let client = ClientBuilder::new(HttpConnector::new())
-            .capabilities(capabilities)
-            .connect(&format!("http://127.0.0.1:{port}"))
-            .await
-            .expect("a browser");
-        Self { client, _profile: profile, _pipe: pipe, _supervisor: supervisor, _place: place }
+    /// Opens a window on `url`.
+    pub async fn open(url: &str) -> Self {
+        Self::open_as(Window::Desk, url).await
     }
 
-    /// Goes to an address.
-    pub async fn go(&self, url: &str) {
+    /// Opens a window of this kind on `url`.
+    pub async fn open_as(window: Window, url: &str) -> Self {
+        let place = PLACES.acquire().await.expect("never closed");
+        let driver = timeout(PATIENCE, Driver::start()).await.expect("chromedriver starts in time");
+        let driver = driver.unwrap_or_else(|error| panic!("{MISSING} ({error})"));
+        let mut options = json!({"args": ARGUMENTS});
+        if window == Window::Phone {
+            let metrics = json!({"width": 390, "height": 780, "pixelRatio": 2.0, "mobile": true, "touch": true});
+            options["mobileEmulation"] = json!({"deviceMetrics": metrics});
+        }
+        let capabilities =
+            json!({"goog:chromeOptions": options, "goog:loggingPrefs": {"performance": "ALL", "browser": "ALL"}});
+        let Value::Object(capabilities) = capabilities else { unreachable!("written as an object above") };
+        let client = ClientBuilder::new(HttpConnector::new())
+            .capabilities(capabilities)
+            .connect(&format!("http://127.0.0.1:{}", driver.port))
+            .await
+            .unwrap_or_else(|error| panic!("{MISSING} ({error})"));
+        let browser = Self { client, _driver: driver, _place: place };
+        browser.goto(url).await;
+        browser
+    }
+
+    /// Goes to `url`.
+    pub async fn goto(&self, url: &str) {
         self.client.goto(url).await.expect("the page loads");
     }
 
@@ -98,50 +107,164 @@ impl Browser {
         self.client.refresh().await.expect("the page loads");
     }
 
-    /// The first element of this test id, once it is there.
-    pub async fn element(&self, testid: &str) -> Element {
-        let selector = format!("[data-testid={testid}]");
-        self.client
-            .wait()
-            .at_most(PATIENCE)
-            .for_element(Locator::Css(&selector))
-            .await
-            .unwrap_or_else(|error| panic!("no {testid}: {error}"))
+    /// Goes back in the history.
+    pub async fn back(&self) {
+        self.client.back().await.expect("it goes back");
     }
 
-    /// Clicks on the first element of this test id.
+    /// The address.
+    pub async fn url(&self) -> String {
+        self.client.current_url().await.expect("an address").to_string()
+    }
+
+    /// The elements of this `data-testid`, in the order of the page.
+    pub async fn all(&self, testid: &str) -> Vec<Element> {
+        self.client.find_all(Locator::Css(&css(testid))).await.expect("the driver answers")
+    }
+
+    /// The only or first visible element of this `data-testid`; waits for it.
+    pub async fn see(&self, testid: &str) -> Element {
+        let look = async || {
+            for element in self.all(testid).await {
+                if element.is_displayed().await.unwrap_or(false) {
+                    return Some(element);
+                }
+            }
+            None
+        };
+        assert_eventually(&format!("{testid:?} is on the page"), PATIENCE, look).await
+    }
+
+    /// Clicks the element of this `data-testid`; waits until that can be done.
     pub async fn click(&self, testid: &str) {
-        self.element(testid).await.click().await.unwrap_or_else(|error| panic!("{testid} not clicked: {error}"));
+        let what = format!("{testid:?} can be clicked");
+        assert_eventually(&what, PATIENCE, async || self.see(testid).await.click().await.is_ok()).await;
     }
 
-    /// Types into the composer and sends it.
-    pub async fn say(&self, text: &str) {
-        let composer = self.element("composer").await;
-        composer.send_keys(&format!("{text}\u{e007}")).await.expect("typed");
+    /// Types a message and sends it with Enter.
+    pub async fn say(&self, message: &str) {
+        let composer = self.see("composer").await;
+        composer.send_keys(&format!("{message}{ENTER}")).await.expect("the field takes keys");
     }
 
-    /// What a script returns.
-    pub async fn run(&self, script: &str) -> Value {
-        self.client.execute(script, Vec::new()).await.expect("the script runs")
+    /// Presses a key.
+    pub async fn press(&self, key: char) {
+        let composer = self.see("composer").await;
+        composer.send_keys(&key.to_string()).await.expect("the field takes keys");
     }
 
-    /// The texts that are shown under this test id, in order.
-    pub async fn texts(&self, testid: &str) -> Vec<String> {
-        let script =
-            format!("return [...document.querySelectorAll('[data-testid={testid}]')].map(e => e.innerText.trim())");
-        serde_json::from_value(self.run(&script).await).expect("texts")
+    /// Waits until these are the person's messages.
+    pub async fn expect_questions(&self, questions: &[&str]) {
+        self.expect(&texts("[data-testid=message-user] [data-testid=message-text]"), json!(questions)).await;
     }
 
-    /// Waits until the last text under this test id contains this.
-    pub async fn shows(&self, testid: &str, text: &str) {
-        assert_eventually(&format!("{testid} shows {text:?}"), PATIENCE, async || {
-            self.texts(testid).await.last().is_some_and(|last| last.contains(text))
-        })
-        .await;
+    /// Waits until these are the texts of the answers, and this the state of the last one.
+    pub async fn expect_answers(&self, answers: &[&str], state: &str) {
+        let expression = format!(
+            "[{}, document.querySelector('[data-testid=message-assistant]:last-child')?.dataset.state]",
+            texts("[data-testid=message-assistant] [data-testid=message-text]")
+        );
+        self.expect(&expression, json!([answers, state])).await;
     }
 
-    /// Waits until nothing is shown under this test id.
-    pub async fn shows_no(&self, testid: &str) {
-        assert_eventually(&format!("no {testid}"), PATIENCE, async || self.texts(testid).await.is_empty()).await;
+    /// Waits until this element says this.
+    pub async fn expect_text(&self, testid: &str, text: &str) {
+        self.expect(&texts(&css(testid)), json!([text])).await;
+    }
+
+    /// Waits until the connection's lamp shows this state.
+    pub async fn expect_connection(&self, state: &str) {
+        self.expect("document.querySelector('[data-testid=connection]').dataset.state", json!(state)).await;
+    }
+
+    /// Waits until a JavaScript expression has this value.
+    pub async fn expect(&self, expression: &str, expected: Value) {
+        let script = format!("return {expression}");
+        let deadline = Instant::now() + PATIENCE;
+        let mut tick = interval(EVERY);
+        loop {
+            tick.tick().await;
+            let seen = self.run(&script, Value::Null).await;
+            if seen == expected {
+                return;
+            }
+            assert!(Instant::now() < deadline, "{expression}\nexpected: {expected}\n  actual: {seen}");
+        }
+    }
+
+    /// Runs a script with one argument.
+    pub async fn run(&self, script: &str, argument: Value) -> Value {
+        self.client.execute(script, vec![argument]).await.unwrap_or_else(|error| panic!("{script}: {error}"))
+    }
+
+    /// The new lines of one of the browser's logs: `performance` (every request) or `browser` (the console).
+    pub async fn log(&self, kind: &'static str) -> Vec<Value> {
+        let lines = self.client.issue_cmd(Log(kind)).await.expect("the driver has the log");
+        lines.as_array().cloned().unwrap_or_default()
+    }
+}
+
+fn css(testid: &str) -> String {
+    format!("[data-testid={testid:?}]")
+}
+
+/// An expression for the visible texts of the elements that match.
+fn texts(selector: &str) -> String {
+    format!("[...document.querySelectorAll({selector:?})].map((element) => element.innerText.trim())")
+}
+
+/// chromedriver's way to a log, which WebDriver does not have.
+#[derive(Debug)]
+struct Log(&'static str);
+
+impl WebDriverCompatibleCommand for Log {
+    fn endpoint(&self, base: &Url, session: Option<&str>) -> Result<Url, <Url as std::str::FromStr>::Err> {
+        base.join(&format!("session/{}/se/log", session.unwrap_or_default()))
+    }
+
+    fn method_and_body(&self, _: &Url) -> (Method, Option<String>) {
+        (Method::POST, Some(json!({"type": self.0}).to_string()))
+    }
+}
+
+/// A running chromedriver.
+struct Driver {
+    port: u16,
+    /// Open as long as this lives; see `browser.sh`.
+    _end: ChildStdin,
+    /// A driver that cannot write ends.
+    _output: Lines<BufReader<ChildStdout>>,
+    _processes: [Child; 2],
+}
+
+impl Driver {
+    async fn start() -> io::Result<Self> {
+        let folder = tempfile::Builder::new().prefix("switchboard-browser-").tempdir()?.keep();
+        let mut shell = Command::new("sh")
+            .args(["-c", include_str!("browser.sh"), "browser.sh"])
+            .arg(&folder)
+            .stdin(Stdio::piped())
+            .process_group(0)
+            .spawn()?;
+        let mut driver = Command::new("chromedriver")
+            .args(["--port=0", "--log-level=SEVERE"])
+            .env("TMPDIR", &folder)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .process_group(0)
+            .spawn()?;
+        let mut end = shell.stdin.take().ok_or(io::ErrorKind::BrokenPipe)?;
+        end.write_all(format!("{}\n", driver.id().ok_or(io::ErrorKind::BrokenPipe)?).as_bytes()).await?;
+        let mut output = BufReader::new(driver.stdout.take().ok_or(io::ErrorKind::BrokenPipe)?).lines();
+        while let Some(line) = output.next_line().await? {
+            // "ChromeDriver was started successfully on port 34567."
+            let port =
+                line.split("successfully on port ").nth(1).and_then(|port| port.trim_end_matches('.').parse().ok());
+            if let Some(port) = port {
+                return Ok(Self { port, _end: end, _output: output, _processes: [shell, driver] });
+            }
+        }
+        Err(io::Error::other("chromedriver ended before it was ready"))
     }
 }

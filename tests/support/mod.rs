@@ -4,6 +4,7 @@ pub mod browser;
 pub mod client;
 pub mod eventually;
 pub mod gateway;
+pub mod line;
 pub mod log;
 pub mod node;
 pub mod schema;

@@ -8,9 +8,9 @@ import { Thread } from "./thread.js";
 const DEFAULT_AGENT = "00000000-0000-4000-8000-000000000001";
 const UUID = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/i;
 const SUGGESTIONS = [
-  ["What can you do?", "A first look around"],
-  ["What happens to an answer when a server dies?", "On leases and second chances"],
-  ["Write a short checklist for a calm release", "A list, and a little code"],
+  ["Hello! What can you do?", "A first look around"],
+  ["Give me a long answer about how you work", "Long enough to press Stop"],
+  ["Write a checklist for a calm release", "A list, to see how it looks"],
 ];
 // Within so many pixels of the end the reader counts as being there.
 const NEAR_END = 48;

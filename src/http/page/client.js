@@ -57,6 +57,17 @@ export class Client {
     this.#connect();
   }
 
+  /** Takes a new connection in place of this one; false when this one is too young to be the trouble. */
+  renew() {
+    if (!this.isOpen || Date.now() - this.openedAt < STABLE_AFTER_MS) return false;
+    const { socket } = this;
+    this.attempt = 0;
+    socket.close(1000);
+    this.#closed(socket, 1000);
+    this.connectNow();
+    return true;
+  }
+
   /** Sends an action and gives its answer's frame; rejects with a RequestError. */
   request(action, fields = {}, requestId = uuid()) {
     return new Promise((resolve, reject) => {

@@ -158,6 +158,7 @@ export class Answer {
 
   /** Another node took the turn over and begins the text again. */
   restart() {
+    this.#state("running");
     this.stream.clear();
     this.tools.replaceChildren();
     this.slot.replaceChildren();

@@ -1,6 +1,7 @@
 // One conversation: its session, its history, and the one turn that may run in it. It lives on while another is shown.
 // The server is the truth: what was guessed while a connection was down is reconciled with history, never added to it.
 
+import { RequestError } from "./client.js";
 import { el, kept, uuid } from "./dom.js";
 import { Answer, UserMessage, sentence, storedAnswer } from "./message.js";
 
@@ -78,8 +79,10 @@ export class Thread {
       const known = new Set(this.entries.map(({ id }) => id));
       const older = data.messages.filter(({ id }) => !known.has(id)).reverse().map((message) => this.#stored(message));
       this.entries.unshift(...older);
-      this.#page(data);
-      this.hub.prepending(this, () => this.#place());
+      this.hub.prepending(this, () => {
+        this.#page(data);
+        this.#place();
+      });
     } catch {
       // The button stays and may be pressed again.
     } finally {
@@ -130,7 +133,7 @@ export class Thread {
     const fields = { agentId: this.agentId, supports: SUPPORTS };
     if (this.conversationId) fields.conversationId = this.conversationId;
     try {
-      const { data } = await this.client.request("create_conversation_session", fields);
+      const { data } = await this.#enter("create_conversation_session", fields);
       this.#adopt(data);
       return true;
     } catch (error) {
@@ -140,7 +143,7 @@ export class Thread {
     const lost = this.conversationId;
     this.conversationId = null;
     this.entries = this.entries.filter((entry) => entry === this.turn?.user);
-    if (this.turn) this.turn.accepted = false;
+    if (this.turn) Object.assign(this.turn, { accepted: false, tries: 0, seq: 0, answer: null });
     this.hasMore = false;
     this.#place();
     this.#say("The conversation does not exist here any more. This is a new one.");
@@ -162,51 +165,58 @@ export class Thread {
 
   /** Joins the running turn's stream where it broke off; with a server that cannot, asks for its end only. */
   async #attach() {
-    const turn = this.turn?.accepted ? this.turn : null;
+    const turn = this.turn?.accepted || this.turn?.tries ? this.turn : null;
     if (this.client.attaches !== false) {
-      const fields = { sessionId: this.sessionId, afterSeq: turn?.seq ?? 0 };
-      // A request id belongs to the session that sent it; another session asks for the newest turn.
-      if (turn?.sessionId === this.sessionId) fields.turnRequestId = turn.requestId;
+      const fields = turn ? { turnRequestId: turn.requestId, afterSeq: turn.seq } : {};
       try {
-        const { data } = await this.client.request("attach_session", fields);
+        const { data } = await this.#enter("attach_session", fields);
         this.client.attaches = true;
         this.#attached(data, turn);
         return;
       } catch (error) {
+        if (error.code === "VALIDATION_ERROR" && turn?.seq) {
+          // The position means nothing to this server: the text is fetched again from its beginning.
+          turn.seq = 0;
+          return this.#attach();
+        }
         if (error.code !== "UNSUPPORTED_ACTION") throw error;
         this.client.attaches = false;
       }
     }
-    const { data } = await this.#ask("get_session");
+    const { data } = await this.#enter("get_session");
     this.agentName = data.agentName || this.agentName;
-    if (turn) this.#lose(turn);
+    if (turn?.accepted) this.#lose(turn);
   }
 
+  /** The frames that the verdict announces follow this answer, so nothing is awaited before it is applied. */
   #attached({ verdict, turn: remote, agentName }, turn) {
     this.agentName = agentName || this.agentName;
-    const requestId = remote?.requestId ?? remote?.turnRequestId;
-    const active = !["completed", "failed", "cancelled"].includes(remote?.state ?? remote?.status ?? "completed");
-    if (!turn && !this.turn && requestId && active) {
-      // Another device, or this page before a reload, started it.
-      turn = this.turn = { requestId, accepted: true, seq: 0 };
+    if (!turn && !this.turn && ["queued", "running", "parked"].includes(remote?.state)) {
+      // Another device, or this page in an earlier life, started it.
+      turn = this.turn = { requestId: remote.requestId, accepted: true, seq: 0 };
       this.#answer(turn);
     }
     if (!turn) return;
     if (verdict === "gone") {
-      this.#lose(turn);
+      // The server knows no such turn: the message never reached it and is sent again, under the same name.
+      turn.accepted = !turn.text;
+      turn.seq = 0;
+      turn.answer?.view.restart();
+      if (!turn.text) this.#lose(turn);
       return;
     }
+    this.#accept(turn);
     turn.lost = false;
-    if (verdict === "snapshot") {
-      turn.seq = 0;
-      turn.answer.view.restart();
-    }
+    if (verdict !== "snapshot") return;
+    turn.seq = 0;
+    turn.epoch = remote?.epoch;
+    turn.answer.view.restart();
   }
 
   // ---- A turn
 
   #begin(user) {
-    this.turn = { requestId: user.requestId, text: user.text, user, sentAt: Date.now(), accepted: false, tries: 0, seq: 0 };
+    this.turn = { requestId: user.requestId, text: user.text, user, accepted: false, tries: 0, seq: 0 };
     if (!this.entries.includes(user)) this.entries.push(user);
     user.view.show("sending");
     this.#place();
@@ -224,7 +234,6 @@ export class Thread {
     try {
       if (!this.sessionId) await this.#open();
       turn.tries += 1;
-      turn.sessionId = this.sessionId;
       this.#remember();
       const frame = await this.#ask("send_message", { message: turn.text }, turn.requestId);
       this.#accept(turn, frame.seq);
@@ -449,18 +458,10 @@ export class Thread {
     const known = new Set(this.entries.map(({ id }) => id));
     const { user } = turn;
     const last = messages.findLast(({ direction }) => direction === "inbound");
-    if (user && !user.id && last && !known.has(last.id) && last.content?.text === turn.text) {
-      // Not yet accepted as far as is known: only a session that was replaced makes this guess needed.
-      const moved = turn.sessionId && turn.sessionId !== this.sessionId && Number(new Date(last.createdAt)) > turn.sentAt - SILENCE_MS;
-      if (turn.accepted || moved) user.id = last.id;
-    }
+    if (turn.accepted && user && !user.id && last && !known.has(last.id) && last.content?.text === turn.text) user.id = last.id;
     if (!user?.id) return taken;
     taken.add(user.id);
     const at = messages.findIndex(({ id }) => id === user.id);
-    if (!turn.accepted && at >= 0) {
-      this.#accept(turn);
-      this.#lose(turn);
-    }
     const reply = at >= 0 && messages.slice(at + 1).find(({ direction }) => direction === "outbound");
     if (reply) {
       taken.add(reply.id);
@@ -514,8 +515,19 @@ export class Thread {
     this.notice.textContent = text ?? "";
   }
 
+  /** An action that makes this connection watch one more session. A server limits those, and a new connection has none. */
+  async #enter(action, fields) {
+    try {
+      return await this.#ask(action, fields);
+    } catch (error) {
+      if (error.code === "RATE_LIMITED" && this.client.renew()) throw new RequestError("DISCONNECTED");
+      throw error;
+    }
+  }
+
   #ask(action, fields, requestId) {
-    return this.client.request(action, { sessionId: this.sessionId, ...fields }, requestId);
+    const session = this.sessionId ? { sessionId: this.sessionId } : {};
+    return this.client.request(action, { ...session, ...fields }, requestId);
   }
 
   // ---- A reload of the page loses neither the session nor a message on its way
@@ -525,8 +537,8 @@ export class Thread {
   }
 
   #remember(sessionId = this.sessionId) {
-    const { requestId, text, accepted, sentAt, tries, sessionId: sentBy } = this.turn ?? {};
-    const turn = text ? { requestId, text, accepted, sentAt, tries, sessionId: sentBy } : null;
+    const { requestId, text, accepted, tries } = this.turn ?? {};
+    const turn = text ? { requestId, text, accepted, tries } : null;
     this.#store.set(sessionId || turn ? { sessionId, turn } : null);
   }
 
