@@ -33,7 +33,7 @@ const HEADERS: [(HeaderName, &str); 5] = [
     (header::VARY, "accept-encoding"),
 ];
 
-static ASSETS: LazyLock<[Asset; 11]> = LazyLock::new(|| {
+static ASSETS: LazyLock<[Asset; 12]> = LazyLock::new(|| {
     [
         Asset::new("/", HTML, include_str!("page/index.html")),
         Asset::new("/chat.css", CSS, include_str!("page/chat.css")),
@@ -41,6 +41,7 @@ static ASSETS: LazyLock<[Asset; 11]> = LazyLock::new(|| {
         Asset::new("/client.js", SCRIPT, include_str!("page/client.js")),
         Asset::new("/dom.js", SCRIPT, include_str!("page/dom.js")),
         Asset::new("/favicon.svg", SVG, include_str!("page/favicon.svg")),
+        Asset::new("/history.js", SCRIPT, include_str!("page/history.js")),
         Asset::new("/message.js", SCRIPT, include_str!("page/message.js")),
         Asset::new("/render.js", SCRIPT, include_str!("page/render.js")),
         Asset::new("/sidebar.js", SCRIPT, include_str!("page/sidebar.js")),

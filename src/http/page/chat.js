@@ -181,6 +181,12 @@ function submit(text = composer.value) {
   toEnd();
 }
 
+function start(text) {
+  submit(text);
+  // On a phone the keyboard would cover the answer.
+  if (matchMedia("(hover: hover)").matches) composer.focus({ preventScroll: true });
+}
+
 composer.addEventListener("input", () => {
   fit();
   session(`draft.${current.conversationId ?? "new"}`).set(composer.value || null);
@@ -201,11 +207,12 @@ $("stop").addEventListener("click", () => {
 });
 $("new").addEventListener("click", startNew);
 for (const [text, hint] of SUGGESTIONS) {
-  const button = el("button", { type: "button", testid: "suggestion", onclick: () => submit(text) }, el("span", { text }), el("small", { text: hint }));
+  const button = el("button", { type: "button", testid: "suggestion", onclick: () => start(text) }, el("span", { text }), el("small", { text: hint }));
   $("suggestions").append(button);
 }
 addEventListener("keydown", (event) => {
-  if (event.key === "Escape" && !event.isComposing) {
+  // In the search field Escape empties the field.
+  if (event.key === "Escape" && !event.isComposing && !(event.target instanceof HTMLInputElement && event.target.value)) {
     if ($("app").classList.contains("drawer")) closeDrawer();
     else current.stop();
   }
@@ -320,6 +327,7 @@ function closeDrawer() {
 function drawerState() {
   const open = $("app").classList.contains("drawer");
   $("sidebar").inert = narrow.matches && !open;
+  document.querySelector("main").inert = open;
   $("shade").hidden = !open;
   $("drawer-open").setAttribute("aria-expanded", String(open));
 }

@@ -12,6 +12,8 @@ const BACKOFF_MIN_MS = 250;
 const BACKOFF_MAX_MS = 10_000;
 // A socket that lived this long was a good one, and the next attempt starts from the shortest delay.
 const STABLE_AFTER_MS = 5_000;
+// A connection is replaced no more often than this, however many conversations are read one after another.
+const RENEW_AFTER_MS = 1_000;
 
 const CLOSE_IDLE = 1001;
 const CLOSE_POLICY = 1008;
@@ -57,14 +59,14 @@ export class Client {
     this.#connect();
   }
 
-  /** Takes a new connection in place of this one; false when this one is too young to be the trouble. */
+  /** Takes a new connection in place of this one, which watches all that it may; false when it watches nothing yet. */
   renew() {
-    if (!this.isOpen || Date.now() - this.openedAt < STABLE_AFTER_MS) return false;
+    if (!this.isOpen || this.watched === 0) return false;
     const { socket } = this;
     this.attempt = 0;
+    this.hint = Math.max(0, RENEW_AFTER_MS - (Date.now() - this.openedAt));
     socket.close(1000);
     this.#closed(socket, 1000);
-    this.connectNow();
     return true;
   }
 
@@ -111,6 +113,7 @@ export class Client {
       clearTimeout(this.deadline);
       this.openedAt = Date.now();
       this.hint = null;
+      this.watched = 0;
       this.pinger = setInterval(() => this.#probe(PONG_WITHIN_MS), PING_EVERY_MS);
       this.#enter("open");
     };

@@ -53,7 +53,9 @@ export class UserMessage {
     this.slot = el("div");
     const bubble = el("div", { class: "bubble", dir: "auto", testid: "message-text", text });
     this.node = el("article", { class: "message user", testid: "message-user", "aria-label": "You" }, bubble, this.meta, this.slot);
-    if (time) this.meta.append(clock(time));
+    if (!time) return;
+    this.node.classList.add("stored");
+    this.meta.append(clock(time));
   }
 
   /** `state`: sending, sent or failed. */
@@ -205,6 +207,7 @@ export class Answer {
 /** A stored answer. Its author's name and text are all that history holds. */
 export function storedAnswer(author, text, time) {
   const answer = new Answer(author);
+  answer.node.classList.add("stored");
   answer.done.setAttribute("aria-live", "off");
   answer.finish({ text, time });
   return answer;

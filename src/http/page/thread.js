@@ -3,6 +3,7 @@
 
 import { RequestError } from "./client.js";
 import { el, kept, uuid } from "./dom.js";
+import { reconcile } from "./history.js";
 import { Answer, UserMessage, sentence, storedAnswer } from "./message.js";
 
 const SUPPORTS = ["stream_resume", "going_away"];
@@ -208,6 +209,7 @@ export class Thread {
     this.#accept(turn);
     turn.lost = false;
     if (verdict !== "snapshot") return;
+    turn.asks = false;
     turn.seq = 0;
     turn.epoch = remote?.epoch;
     turn.answer.view.restart();
@@ -430,25 +432,9 @@ export class Thread {
     const turn = this.turn;
     const taken = turn ? this.#recognise(turn, messages) : new Set();
     const local = this.entries.filter((entry) => entry !== turn?.user && entry !== turn?.answer);
-    const merged = [];
-    let next = 0;
-    const nameless = () => local[next]?.kind === "answer" && !local[next].id;
-    for (const message of messages) {
-      if (taken.has(message.id)) continue;
-      // An answer that has no stored message of its own (stopped, failed) stays below its question.
-      while (message.direction === "inbound" && nameless()) merged.push(local[next++]);
-      const at = this.#match(local, next, message);
-      while (next < at) merged.push(local[next++]);
-      if (at >= 0) {
-        merged.push(this.#named(local[next++], message));
-        continue;
-      }
-      const entry = this.#stored(message);
-      while (nameless() || (local[next]?.id && local[next].at <= entry.at)) merged.push(local[next++]);
-      merged.push(entry);
-    }
-    merged.push(...local.slice(next), ...[turn?.user, turn?.answer].filter(Boolean));
-    this.entries = merged;
+    const rest = messages.filter(({ id }) => !taken.has(id));
+    const merged = reconcile(local, rest, (message) => this.#stored(message));
+    this.entries = [...merged, ...[turn?.user, turn?.answer].filter(Boolean)];
     this.#place();
   }
 
@@ -468,21 +454,6 @@ export class Thread {
       this.#complete(turn, { messageId: reply.id, response: { responseParts: [reply.content?.text ?? ""] } });
     }
     return taken;
-  }
-
-  #match(local, from, { id, direction, content }) {
-    const same = local.findIndex((entry, at) => at >= from && entry.id === id);
-    if (same >= 0) return same;
-    if (direction === "outbound") return local[from]?.kind === "answer" && !local[from].id ? from : -1;
-    return local.findIndex((entry, at) => at >= from && !entry.id && entry.kind === "user" && entry.text === content?.text);
-  }
-
-  #named(entry, { id, content, createdAt }) {
-    entry.id = id;
-    entry.at ??= Number(new Date(createdAt));
-    const text = content?.text ?? "";
-    if (entry.kind === "answer" && entry.view.text !== text) entry.view.finish({ text, time: createdAt });
-    return entry;
   }
 
   #last(entry) {
@@ -518,7 +489,9 @@ export class Thread {
   /** An action that makes this connection watch one more session. A server limits those, and a new connection has none. */
   async #enter(action, fields) {
     try {
-      return await this.#ask(action, fields);
+      const frame = await this.#ask(action, fields);
+      this.client.watched += 1;
+      return frame;
     } catch (error) {
       if (error.code === "RATE_LIMITED" && this.client.renew()) throw new RequestError("DISCONNECTED");
       throw error;

@@ -1,11 +1,13 @@
 //! Conversations that were: reload, links, the list.
 
 use serde_json::json;
-use switchboard::model::Script;
+use switchboard::model::{Script, Scripted};
+use switchboard::node::Config;
+use switchboard::session;
 
 use super::stage;
 use crate::support::browser::Browser;
-use crate::support::node::TestNode;
+use crate::support::node::{TestNode, config, given};
 
 /// The titles in the list.
 const TITLES: &str =
@@ -95,7 +97,7 @@ async fn a_conversation_is_found_by_its_words_and_given_a_name() {
 #[tokio::test(flavor = "multi_thread")]
 async fn earlier_messages_come_when_the_reader_scrolls_up_and_nothing_jumps() {
     let scripts = (0..40).map(|number| Script::saying([format!("answer {number}").as_str()]));
-    let node = TestNode::alone(&switchboard::model::Scripted::new(scripts)).await;
+    let node = TestNode::alone(&Scripted::new(scripts)).await;
     let mut client = node.connect().await;
     let session = client.session().await;
     for number in 0..40 {
@@ -116,8 +118,27 @@ async fn earlier_messages_come_when_the_reader_scrolls_up_and_nothing_jumps() {
     );
     browser.run(&place, json!(null)).await;
     browser.expect(count, json!(40)).await;
-    browser.expect("Math.abs(window.reading.getBoundingClientRect().top - window.place) < 2", json!(true)).await;
+    browser.expect("Math.round(window.reading.getBoundingClientRect().top - window.place)", json!(0)).await;
     browser.see("jump").await;
+    node.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn more_conversations_can_be_read_than_one_connection_may_watch() {
+    let model = Scripted::new(["cats", "dogs", "owls"].map(|animal| Script::saying([animal])));
+    let session = session::Config { sessions_per_socket: 2, ..session::Config::default() };
+    let node = TestNode::start(Config { session, model: given(&model), ..config() }).await;
+    let browser = Browser::open(&format!("http://{}/", node.address())).await;
+    for animal in ["cats", "dogs", "owls"] {
+        browser.click("new-chat").await;
+        browser.say(&format!("about {animal}")).await;
+        browser.expect_answers(&[animal], "done").await;
+    }
+    browser.expect(TITLES, json!(["about owls", "about dogs", "about cats"])).await;
+    for (place, animal) in [(2, "cats"), (1, "dogs"), (0, "owls")] {
+        browser.all("conversation").await[place].click().await.unwrap();
+        browser.expect_answers(&[animal], "done").await;
+    }
     node.stop().await;
 }
 
