@@ -141,6 +141,23 @@ impl Browser {
         assert_eventually(&what, PATIENCE, async || self.see(testid).await.click().await.is_ok()).await;
     }
 
+    /// Clicks the element of this `data-testid` at this place, from 0; waits until that can be done. The page may draw a list
+    /// anew between the look and the click, so an element is looked for again each time.
+    pub async fn click_at(&self, testid: &str, place: usize) {
+        let what = format!("{testid:?} number {place} can be clicked");
+        let click = async || match self.all(testid).await.get(place) {
+            Some(element) => element.click().await.is_ok(),
+            None => false,
+        };
+        assert_eventually(&what, PATIENCE, click).await;
+    }
+
+    /// The text of the element of this `data-testid`, once it is there.
+    pub async fn text(&self, testid: &str) -> String {
+        let what = format!("{testid:?} can be read");
+        assert_eventually(&what, PATIENCE, async || self.see(testid).await.text().await.ok()).await
+    }
+
     /// Types a message and sends it with Enter.
     pub async fn say(&self, message: &str) {
         let composer = self.see("composer").await;

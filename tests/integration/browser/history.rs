@@ -59,7 +59,7 @@ async fn conversations_are_kept_apart_and_an_answer_goes_on_while_another_is_rea
     browser.expect_answers(&["slowly"], "running").await;
     browser.expect(TITLES, json!(["dogs", "cats"])).await;
 
-    browser.all("conversation").await[1].click().await.unwrap();
+    browser.click_at("conversation", 1).await;
     browser.expect_answers(&["about cats"], "done").await;
     browser.expect_text("title", "cats").await;
     gate.open_all();
@@ -136,7 +136,7 @@ async fn more_conversations_can_be_read_than_one_connection_may_watch() {
     }
     browser.expect(TITLES, json!(["about owls", "about dogs", "about cats"])).await;
     for (place, animal) in [(2, "cats"), (1, "dogs"), (0, "owls")] {
-        browser.all("conversation").await[place].click().await.unwrap();
+        browser.click_at("conversation", place).await;
         browser.expect_answers(&[animal], "done").await;
     }
     node.stop().await;
@@ -146,7 +146,7 @@ async fn more_conversations_can_be_read_than_one_connection_may_watch() {
 async fn a_link_to_a_conversation_that_is_gone_says_so_and_starts_afresh() {
     let (node, browser) = stage([Script::saying(["welcome"])]).await;
     browser.goto(&format!("http://{}/?x#c=00000000-0000-4000-8000-00000000dead", node.address())).await;
-    let notice = browser.see("notice").await.text().await.unwrap();
+    let notice = browser.text("notice").await;
     assert!(notice.contains("does not exist"), "{notice}");
     assert!(!browser.url().await.contains("dead"));
     browser.say("hello").await;

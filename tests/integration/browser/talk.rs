@@ -81,13 +81,14 @@ async fn thinking_is_folded_away_and_stays_out_of_the_answer() {
 async fn a_refused_message_says_why_and_can_be_sent_again() {
     let node = TestNode::start(config()).await;
     let browser = Browser::open(&format!("http://{}/", node.address())).await;
-    for _ in 0..2 {
-        match browser.all("retry").await.first() {
-            None => browser.say("Anybody there?").await,
-            Some(retry) => retry.click().await.unwrap(),
+    for is_again in [false, true] {
+        if is_again {
+            browser.click("retry").await;
+        } else {
+            browser.say("Anybody there?").await;
         }
         browser.see("retry").await;
-        let note = browser.see("message-error").await.text().await.unwrap();
+        let note = browser.text("message-error").await;
         assert!(note.contains("set SWITCHBOARD_GATEWAY_URL"), "{note}");
     }
     browser.expect_questions(&["Anybody there?"]).await;
