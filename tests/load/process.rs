@@ -15,6 +15,9 @@ use crate::gateway;
 /// Clock ticks of `/proc` in a second: what Linux shows to programs, whatever it counts in itself.
 const TICKS_PER_SECOND: u32 = 100;
 
+/// First part of every variable that sets a node up; the benchmark's own surroundings must not.
+const PREFIX: &str = "SWITCHBOARD_";
+
 /// A node of the release build; killed when dropped.
 pub struct Node {
     process: Child,
@@ -35,12 +38,15 @@ impl Node {
     pub async fn start(name: &str, settings: &[(&str, String)]) -> Result<Self> {
         let log = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("load-{name}.log"));
         let mut command = Command::new(env!("CARGO_BIN_EXE_switchboard"));
+        for (variable, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with(PREFIX)) {
+            command.env_remove(variable);
+        }
         for (setting, value) in settings {
-            command.env(format!("SWITCHBOARD_{setting}"), value);
+            command.env(format!("{PREFIX}{setting}"), value);
         }
         command
-            .env("SWITCHBOARD_LISTEN", "127.0.0.1:0")
-            .env("SWITCHBOARD_INTERNAL_LISTEN", "127.0.0.1:0")
+            .env(format!("{PREFIX}LISTEN"), "127.0.0.1:0")
+            .env(format!("{PREFIX}INTERNAL_LISTEN"), "127.0.0.1:0")
             .stdin(Stdio::null())
             .stderr(File::create(&log)?);
         let (process, mut said) = spawn(command)?;
