@@ -49,6 +49,9 @@ pub enum Command {
         #[command(subcommand)]
         command: AgentsCommand,
     },
+    /// Break a cluster of real nodes in every way there is, under load, and judge whether its promises held. Exits with 1
+    /// when one did not.
+    Chaos(Box<ChaosOptions>),
     /// Write the JSON Schemas of the wire protocol.
     Schema {
         /// Write nothing; say which files differ from what this build speaks.
@@ -74,6 +77,35 @@ pub enum AgentsCommand {
         #[command(flatten)]
         options: Box<Options>,
     },
+}
+
+/// A run of `chaos`, as it was written.
+#[derive(Clone, Debug, Args)]
+pub struct ChaosOptions {
+    /// Decides what goes wrong and when, what is said and what is answered.
+    #[arg(long, default_value_t = 1)]
+    pub seed: u64,
+    /// Seconds of load; starting and judging come on top.
+    #[arg(long, default_value_t = 60, value_parser = clap::value_parser!(u64).range(1..=86_400))]
+    pub seconds: u64,
+    /// Clients that talk at once.
+    #[arg(long, default_value_t = 24, value_parser = clap::value_parser!(u16).range(1..=1000))]
+    pub clients: u16,
+    /// Node processes.
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u16).range(2..=20))]
+    pub nodes: u16,
+    /// The nodes' lease, in seconds. 9: what nodes have when nobody sets it.
+    #[arg(long, default_value_t = 9.0)]
+    pub lease_seconds: f64,
+    /// What goes wrong: all, none, or names with commas between them; a wrong name lists those there are.
+    #[arg(long, default_value = "all")]
+    pub faults: String,
+    /// Folder for the history, the verdict and the nodes' logs.
+    #[arg(long, default_value = "target/chaos", value_name = "FOLDER")]
+    pub folder: std::path::PathBuf,
+    /// Judge this history instead of making one.
+    #[arg(long, value_name = "FILE")]
+    pub judge: Option<std::path::PathBuf>,
 }
 
 /// The settings of a node, as they were written.

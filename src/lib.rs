@@ -8,6 +8,7 @@
 pub mod agent;
 pub mod agents;
 pub mod bus;
+pub mod chaos;
 pub mod clock;
 pub mod config;
 pub mod dev;

@@ -1,9 +1,11 @@
 //! The `switchboard` program: a node and the few commands around it.
 
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::Parser;
-use switchboard::config::{AgentsCommand, Cli, Command, Options};
+use switchboard::chaos::{self, plan::Fault};
+use switchboard::config::{AgentsCommand, ChaosOptions, Cli, Command, Options};
 use switchboard::dev::DevCluster;
 use switchboard::{agents, node, protocol, shutdown};
 
@@ -28,6 +30,7 @@ fn main() -> ExitCode {
             Some(Command::Agents { command: AgentsCommand::Apply { file, options } }) => {
                 apply_agents(&options, &file).await
             }
+            Some(Command::Chaos(options)) => chaos(&options).await,
             Some(Command::Schema { check, folder }) => schema(&folder, check),
             Some(Command::Version) => {
                 say(concat!("switchboard ", env!("CARGO_PKG_VERSION")));
@@ -110,6 +113,27 @@ async fn dev(listen: std::net::SocketAddr) -> Done {
     }
     cluster.stop().await;
     Ok(())
+}
+
+async fn chaos(options: &ChaosOptions) -> Done {
+    let verdict = match &options.judge {
+        Some(history) => chaos::judge(history).await?,
+        None => {
+            let config = chaos::Config {
+                seed: options.seed,
+                length: Duration::from_secs(options.seconds),
+                clients: options.clients.into(),
+                nodes: options.nodes.into(),
+                lease: Duration::try_from_secs_f64(options.lease_seconds)?,
+                faults: Fault::list(&options.faults)?,
+                folder: options.folder.clone(),
+                program: std::env::current_exe()?,
+            };
+            chaos::run(&config, say).await?
+        }
+    };
+    say(verdict.to_string().trim_end());
+    if verdict.holds() { Ok(()) } else { Err("promises were broken".into()) }
 }
 
 /// The typed configuration; from here on the process logs.

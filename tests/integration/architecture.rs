@@ -18,6 +18,7 @@ const ROWS: [&[&str]; 13] = [
     &["node"],
     &["config"],
     &["dev"],
+    &["chaos"],
     &["main", "lib"],
 ];
 

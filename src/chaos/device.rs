@@ -1,0 +1,267 @@
+//! One device of a client: it keeps its place in each turn that it asked for, over any number of connections.
+//!
+//! It does what a good client does, and no more: shows its position after a break, sends again what was never answered, and
+//! asks another node when one is silent.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use serde_json::Value;
+use tokio::time::{Instant, sleep, timeout};
+use uuid::Uuid;
+
+use super::dice::Dice;
+use super::history::{Ask, Seen, What};
+use super::link::{Frame, Lifetime, Link};
+use super::plan::Fault;
+use super::world::{Session, World};
+use crate::ids::{AgentId, ConversationId, SessionId};
+use crate::protocol::{Action, CreateConversationSession, SendMessage};
+
+/// Whom clients talk to. An agent that nobody declared answers with the node's model.
+const AGENT: AgentId = AgentId(Uuid::from_u128(0x0000_0000_0000_4000_8000_0000_0000_0001));
+
+/// How long a node may say nothing about a turn before another is asked.
+const SILENCE: Duration = Duration::from_secs(5);
+
+/// How long a node may take to make a session.
+const ANSWER_WITHIN: Duration = Duration::from_secs(5);
+
+/// How long a device waits before it tries again to connect.
+const AGAIN_AFTER: Duration = Duration::from_millis(100);
+
+/// The device.
+pub(super) struct Device {
+    reader: u64,
+    world: Arc<World>,
+    dice: Dice,
+    session: Option<Session>,
+    link: Option<Link>,
+    /// The node of the link, or of the last one.
+    node: Option<usize>,
+    open: BTreeMap<String, Open>,
+    /// Attaches that were not answered: their own request, and the turn's.
+    attaches: HashMap<String, String>,
+    asked: u64,
+}
+
+/// A request whose end the device does not know.
+struct Open {
+    message: String,
+    accepted: bool,
+    /// The newest number that it has.
+    seq: u64,
+}
+
+impl Device {
+    /// A device without a session.
+    pub(super) fn new(world: Arc<World>) -> Self {
+        let reader = world.readers.fetch_add(1, Ordering::Relaxed);
+        let dice = Dice::of(world.seed, &format!("device {reader}"));
+        let (open, attaches) = (BTreeMap::new(), HashMap::new());
+        Self { reader, world, dice, session: None, link: None, node: None, open, attaches, asked: 0 }
+    }
+
+    /// Another device with the same session. It connects to another node.
+    pub(super) fn second(&self) -> Self {
+        let mut second = Self::new(self.world.clone());
+        second.node = self.node;
+        if let Some(session) = &self.session {
+            second.enter(session.clone());
+        }
+        second
+    }
+
+    /// Makes sure of a session and a connection, at most until then. Says whether it has them.
+    pub(super) async fn ready(&mut self, until: Instant) -> bool {
+        while self.link.is_none() && Instant::now() < until {
+            if !self.come_back().await {
+                sleep(AGAIN_AFTER).await;
+            }
+        }
+        self.link.is_some()
+    }
+
+    /// Sends a message, now or as soon as there is a connection.
+    pub(super) async fn say(&mut self, request: &str, message: &str) {
+        let open = Open { message: message.to_owned(), accepted: false, seq: 0 };
+        self.open.insert(request.to_owned(), open);
+        if self.link.is_some() {
+            self.ask(request).await;
+        }
+    }
+
+    /// Wants to see a turn that was accepted elsewhere, from its beginning.
+    pub(super) fn replay(&mut self, request: &str) {
+        self.open.insert(request.to_owned(), Open { message: String::new(), accepted: true, seq: 0 });
+    }
+
+    /// Asks a turn to stop, if there is a connection.
+    pub(super) async fn cancel(&mut self, request: &str) {
+        let (Some(session), Some(link)) = (&self.session, &mut self.link) else { return };
+        self.world.history.add(What::Asked { reader: self.reader, request: request.to_owned(), ask: Ask::Cancel });
+        // A connection that breaks here shows with the next read.
+        link.send(request, &Action::Cancel { session_id: Some(session.id) }).await.ok();
+    }
+
+    /// Reads until every request has ended, at most until then. Says whether they have. May be dropped at any time.
+    pub(super) async fn settle(&mut self, until: Instant) -> bool {
+        while !self.open.is_empty() && Instant::now() < until {
+            self.step().await;
+        }
+        self.open.is_empty()
+    }
+
+    /// Ends what it does, whatever it still waits for.
+    pub(super) fn leave(mut self) {
+        if !self.open.is_empty() {
+            self.world.history.add(What::Left { reader: self.reader });
+        }
+        self.lose("done");
+    }
+
+    async fn step(&mut self) {
+        let Some(link) = &mut self.link else {
+            if !self.come_back().await {
+                sleep(AGAIN_AFTER).await;
+            }
+            return;
+        };
+        match timeout(SILENCE, link.next()).await {
+            Ok(Ok(frame)) => self.on_frame(&frame),
+            Ok(Err(why)) => self.lose(&why),
+            Err(_) => self.lose("silence"),
+        }
+    }
+
+    /// Connects to another node than the last, and asks for what is missing.
+    async fn come_back(&mut self) -> bool {
+        let lifetime = self.lifetime();
+        let Some((node, address)) = self.world.node(self.node, &mut self.dice) else { return false };
+        self.node = Some(node);
+        let Ok(link) = Link::connect(address, lifetime).await else { return false };
+        self.link = Some(link);
+        self.world.connected(self.reader, node);
+        if self.session.is_none() && !self.create_session().await {
+            self.lose("no session");
+            return false;
+        }
+        let requests: Vec<String> = self.open.keys().cloned().collect();
+        for request in requests {
+            self.ask(&request).await;
+        }
+        true
+    }
+
+    async fn create_session(&mut self) -> bool {
+        let Some(link) = &mut self.link else { return false };
+        let action = Action::CreateConversationSession(CreateConversationSession {
+            agent_id: AGENT,
+            user_name: "Chaos".to_owned(),
+            user_email: None,
+            browser_fingerprint: None,
+            metadata: serde_json::Map::new(),
+            auth_context: None,
+            conversation_id: None,
+            supports: vec!["stream_resume".to_owned(), "going_away".to_owned()],
+        });
+        if link.send("create", &action).await.is_err() {
+            return false;
+        }
+        let Ok(Ok(frame)) = timeout(ANSWER_WITHIN, link.next()).await else { return false };
+        let id = |name: &str| frame.data.get(name).and_then(Value::as_str).and_then(|id| Uuid::parse_str(id).ok());
+        let (Some(session), Some(conversation)) = (id("sessionId"), id("conversationId")) else { return false };
+        let session = Session { id: SessionId(session), conversation: ConversationId(conversation) };
+        self.world.made(&session);
+        self.enter(session);
+        true
+    }
+
+    fn enter(&mut self, session: Session) {
+        let (id, conversation) = (session.id.to_string(), session.conversation.to_string());
+        self.world.history.add(What::Session { reader: self.reader, session: id, conversation });
+        self.session = Some(session);
+    }
+
+    /// Asks for what is missing of a request: its acceptance, or its frames.
+    async fn ask(&mut self, request: &str) {
+        let (Some(session), Some(open), Some(link)) = (&self.session, self.open.get(request), &mut self.link) else {
+            return;
+        };
+        let (ask, action, own) = if open.accepted {
+            self.asked += 1;
+            let own = format!("attach-{}-{}", self.reader, self.asked);
+            self.attaches.insert(own.clone(), request.to_owned());
+            let turn_request_id = Some(request.to_owned());
+            let action = Action::AttachSession { session_id: session.id, turn_request_id, after_seq: open.seq };
+            (Ask::Attach { after: open.seq }, action, own)
+        } else {
+            let message = open.message.clone();
+            let send = SendMessage { session_id: session.id, message: message.clone(), model: None };
+            (Ask::Send { message }, Action::SendMessage(send), request.to_owned())
+        };
+        self.world.history.add(What::Asked { reader: self.reader, request: request.to_owned(), ask });
+        // A connection that breaks here shows with the next read.
+        link.send(&own, &action).await.ok();
+    }
+
+    fn on_frame(&mut self, frame: &Frame) {
+        let seen = frame.seen();
+        let request = frame.request_id.as_ref().map(|id| self.attaches.remove(id).unwrap_or_else(|| id.clone()));
+        self.world.history.add(What::Saw { reader: self.reader, request: request.clone(), seen: seen.clone() });
+        let Some(request) = request else { return };
+        let Some(open) = self.open.get_mut(&request) else { return };
+        match seen {
+            Seen::Accepted => open.accepted = true,
+            Seen::Refused { code } => match code.as_str() {
+                // For the moment: another node may do better.
+                "STORAGE_ERROR" | "RATE_LIMITED" | "INTERNAL_ERROR" => self.lose("refused"),
+                // A position that is not taken; the beginning always is.
+                _ if open.accepted => {
+                    open.seq = 0;
+                    self.lose("refused");
+                }
+                _ => {
+                    self.open.remove(&request);
+                }
+            },
+            Seen::Attached { verdict, .. } => match verdict.as_str() {
+                "delta" => {}
+                "snapshot" => open.seq = 0,
+                _ => {
+                    self.open.remove(&request);
+                }
+            },
+            Seen::Text { seq, .. } => open.seq = seq,
+            Seen::Restarted { .. } => open.seq = 0,
+            Seen::Ended { .. } => {
+                self.open.remove(&request);
+            }
+            Seen::Other { .. } => {}
+        }
+    }
+
+    /// Is not connected any more, and says why.
+    fn lose(&mut self, why: &str) {
+        if self.link.take().is_some() {
+            self.attaches.clear();
+            self.world.disconnected(self.reader, why);
+        }
+    }
+
+    fn lifetime(&mut self) -> Lifetime {
+        if !self.world.breaks(Fault::ClientCut) || self.dice.one_in(3) {
+            return Lifetime::LONG;
+        }
+        // As many short lives as long ones: the size is drawn first, then the number.
+        let size = 1 << self.dice.between(4, 15);
+        let bytes = self.dice.between(1, size);
+        if self.dice.one_in(5) {
+            Lifetime { written: bytes.min(1000), ..Lifetime::LONG }
+        } else {
+            Lifetime { read: bytes, ..Lifetime::LONG }
+        }
+    }
+}
