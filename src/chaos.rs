@@ -98,7 +98,7 @@ pub async fn judge(path: &Path) -> Result<Verdict, ChaosError> {
 async fn load(config: &Config, cluster: &Arc<Cluster>, history: &History, say: fn(&str)) {
     let (seed, nodes, clients) = (config.seed, config.nodes, config.clients);
     history.add(What::Run { seed, nodes, clients, lease_seconds: config.lease.as_secs_f64() });
-    let world = Arc::new(World::new(seed, history.clone(), cluster.nodes.clone(), config.faults.clone()));
+    let world = Arc::new(World::new(config, history.clone(), cluster.nodes.clone()));
     let began = Instant::now();
     let (until, settled_by) = (began + config.length, began + config.length + config.lease * 6 + SETTLE);
     let mut talking = JoinSet::new();

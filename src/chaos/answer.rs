@@ -8,6 +8,9 @@ use super::dice::Dice;
 /// What ends a word, so that escapes, quotes and characters of several bytes are cut and resumed, too.
 const ORNAMENTS: [&str; 10] = ["", "", "", "", "é", "\"", "\\", "\n", "\u{1f600}", "</p>"];
 
+/// Words of a token, when there is no pause between tokens.
+const WORDS_AT_ONCE: u64 = 50;
+
 /// A message that asks for an answer of this many words, one every so many milliseconds. `tag` must be unique.
 pub fn message(tag: &str, words: u64, pace_ms: u64) -> String {
     format!("{tag} words={words} pace={pace_ms}")
@@ -34,10 +37,14 @@ impl Wish {
 
 /// The tokens of attempt number `attempt` at this message; none for a message that [`message`] did not write.
 pub fn tokens(message: &str, attempt: u32) -> impl Iterator<Item = String> + use<> {
-    let words = Wish::of(message).map_or(0, |wish| wish.words);
+    let wish = Wish::of(message).unwrap_or(Wish { words: 0, pace_ms: 0 });
+    // What comes without a pause comes in large tokens, so that it is limited by its readers.
+    let at_once = if wish.pace_ms == 0 { WORDS_AT_ONCE } else { 1 };
     let tag = message.split(' ').next().unwrap_or_default().to_owned();
     let mut dice = Dice::of(u64::from(attempt), message);
-    (0..words).map(move |word| format!("{tag}#{attempt}.{word}{} ", dice.pick(&ORNAMENTS).unwrap_or(&"")))
+    let mut word = move |word| format!("{tag}#{attempt}.{word}{} ", dice.pick(&ORNAMENTS).unwrap_or(&""));
+    (0..wish.words.div_ceil(at_once))
+        .map(move |token| (token * at_once..wish.words.min((token + 1) * at_once)).map(&mut word).collect())
 }
 
 #[cfg(test)]

@@ -43,7 +43,7 @@ pub(super) async fn run(world: Arc<World>, index: usize, until: Instant, settled
             break;
         }
         let tag = format!("c{index}-{number}");
-        let exchange = Exchange { tag, settled_by };
+        let exchange = Exchange { tag, settled_by, lease_ms: world.lease_ms };
         match manner(&world, &mut dice) {
             Manner::Plain => exchange.plain(&mut device, &mut dice).await,
             Manner::Twice => exchange.twice(&mut device, &mut dice).await,
@@ -79,6 +79,8 @@ fn manner(world: &World, dice: &mut Dice) -> Manner {
 struct Exchange {
     tag: String,
     settled_by: Instant,
+    /// The nodes' lease, in milliseconds.
+    lease_ms: u64,
 }
 
 impl Exchange {
@@ -139,8 +141,13 @@ impl Exchange {
     }
 
     fn message(&self, dice: &mut Dice) -> String {
-        // One in a few is long enough to outlive several faults.
-        let words = if dice.one_in(5) { dice.between(100, 250) } else { dice.between(3, 60) };
-        answer::message(&self.tag, words, dice.between(5, 40))
+        let pace_ms = dice.between(5, 40);
+        // One in a few is long enough to outlive a lease.
+        let words = if dice.one_in(5) {
+            dice.between(self.lease_ms / 2, self.lease_ms * 3 / 2) / pace_ms
+        } else {
+            dice.between(3, 60)
+        };
+        answer::message(&self.tag, words, pace_ms)
     }
 }

@@ -252,11 +252,11 @@ impl Device {
     }
 
     fn lifetime(&mut self) -> Lifetime {
-        if !self.world.breaks(Fault::ClientCut) || self.dice.one_in(3) {
+        if !self.world.breaks(Fault::ClientCut) || self.dice.one_in(4) {
             return Lifetime::LONG;
         }
         // As many short lives as long ones: the size is drawn first, then the number.
-        let size = 1 << self.dice.between(4, 15);
+        let size = 1 << self.dice.between(6, 14);
         let bytes = self.dice.between(1, size);
         if self.dice.one_in(5) {
             Lifetime { written: bytes.min(1000), ..Lifetime::LONG }

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use super::Config;
 use super::dice::Dice;
 use super::history::{History, What};
 use super::node::Node;
@@ -21,6 +22,8 @@ pub(super) struct Session {
 /// The nodes as clients see them, and what clients leave behind.
 pub(super) struct World {
     pub(super) seed: u64,
+    /// The nodes' lease, in milliseconds.
+    pub(super) lease_ms: u64,
     pub(super) history: History,
     pub(super) nodes: Vec<Arc<Node>>,
     /// Faults that clients bring about.
@@ -36,10 +39,12 @@ pub(super) struct World {
 }
 
 impl World {
-    pub(super) fn new(seed: u64, history: History, nodes: Vec<Arc<Node>>, faults: Vec<Fault>) -> Self {
+    pub(super) fn new(config: &Config, history: History, nodes: Vec<Arc<Node>>) -> Self {
+        let (seed, faults) = (config.seed, config.faults.clone());
+        let lease_ms = u64::try_from(config.lease.as_millis()).unwrap_or(u64::MAX);
         let (calm, readers) = (AtomicBool::new(false), AtomicU64::new(1));
         let (sessions, connections) = (Mutex::default(), Mutex::default());
-        Self { seed, history, nodes, faults, calm, readers, sessions, connections }
+        Self { seed, lease_ms, history, nodes, faults, calm, readers, sessions, connections }
     }
 
     /// Clients bring this fault about, at this time.

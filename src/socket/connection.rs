@@ -226,10 +226,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
             self.send(frame).await?;
         }
         if let Some(reader) = answer.reader {
-            if let Unanswered::Attach = unanswered {
-                // It begins where the client asked, whatever this socket read of the turn before.
-                self.readers.retain(|known| known.turn() != reader.turn());
-            }
+            // It begins where the client asked, whatever this socket read of the turn before. One that came by itself while a
+            // message was sent again has been held back, and knows less of what the client has than the answer does.
+            let attached = matches!(unanswered, Unanswered::Attach);
+            let gives_way = |known: &Reader| known.turn() == reader.turn() && (attached || !known.has_spoken());
+            self.readers.retain(|known| !gives_way(known));
             self.read_along(reader);
         }
         self.pump().await

@@ -58,6 +58,8 @@ pub struct Reader {
     /// Only the terminal frame is wanted, and a request for approval that nobody has answered: text was shown before that
     /// this client cannot tell from new text.
     only_end: bool,
+    /// The client was sent a frame of it.
+    spoken: bool,
     ended: bool,
 }
 
@@ -74,7 +76,7 @@ impl Reader {
     pub(super) fn whole(stream: Arc<TurnStream>, inbox: Arc<Inbox>, view: View) -> Self {
         stream.wake_on_push(&inbox);
         let (epoch, _) = stream.position();
-        Self { stream, inbox, view, epoch, seq: 0, only_end: false, ended: false }
+        Self { stream, inbox, view, epoch, seq: 0, only_end: false, spoken: false, ended: false }
     }
 
     /// Reads what follows a position, for a client that shows which one it has.
@@ -108,6 +110,11 @@ impl Reader {
         &self.stream.about.request_id
     }
 
+    /// The client was sent a frame of it.
+    pub fn has_spoken(&self) -> bool {
+        self.spoken
+    }
+
     /// The terminal frame was taken; nothing follows.
     pub fn has_ended(&self) -> bool {
         self.ended
@@ -115,6 +122,12 @@ impl Reader {
 
     /// Takes the next frame, with as much text as is there; `None` until the bell rings again.
     pub fn take(&mut self) -> Option<Outbound> {
+        let outbound = self.next();
+        self.spoken |= outbound.is_some();
+        outbound
+    }
+
+    fn next(&mut self) -> Option<Outbound> {
         while !self.ended {
             match self.stream.read(self.epoch, self.seq, self.view.numbered) {
                 Read::Nothing => return None,

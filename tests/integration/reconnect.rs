@@ -124,6 +124,27 @@ async fn frames_are_numbered_without_a_gap_for_a_session_that_asked_and_for_no_o
     node.stop().await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_message_sent_again_in_mid_turn_brings_all_of_the_text_although_the_socket_knew_of_the_turn() {
+    let (script, gate) = Script::saying(["one ", "two"]).gated();
+    let shared = Shared::real(&Scripted::new([script])).await;
+    let (a, b) = (shared.start(Role::All).await, shared.start(Role::All).await);
+    let (mut first, mut second) = (a.connect().await, b.connect().await);
+    let session = first.session_with(json!({"supports": ["stream_resume"]})).await;
+    first.say(&session, "r1", "count").await;
+    gate.open();
+    first.expect("stream_token").await;
+    // By this the other socket joins the turn, and would only be told of its end.
+    second.ask(json!({"action": "get_session", "requestId": "g", "sessionId": session["sessionId"]})).await;
+    second.say(&session, "r1", "count").await;
+    gate.open_all();
+    assert_eq!(first.turn("r1").await.text, "two");
+    assert_eq!(second.turn("r1").await.text, "one two");
+    second.expect_silence().await;
+    a.stop().await;
+    b.stop().await;
+}
+
 /// Reads numbered frames to the end of a turn: `(seq, text or type)`, collapsed frames as they come.
 async fn numbered_rest(client: &mut Client, request_id: &str) -> (String, Vec<u64>, Value) {
     let turn = client.turn(request_id).await;
