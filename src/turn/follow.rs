@@ -71,7 +71,7 @@ pub(super) async fn run(
                     () = stop.cancelled() => return,
                     asked = ask(&streams, &stream) => asked,
                 };
-                ask_at = Instant::now() + asked;
+                ask_at = Instant::now() + asked.again_after();
             }
         }
     }
@@ -120,8 +120,30 @@ fn piece_of(frame: &Utf8Bytes) -> Piece {
     }
 }
 
-/// Asks the holder for what is missing, or the store when nobody holds the turn. Returns when to ask again at the latest.
-pub(super) async fn ask(streams: &Streams, stream: &TurnStream) -> Duration {
+/// Who told a follower of what it misses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Asked {
+    /// The turn's holder, or the store, which knows how the turn ended: the stream is as complete as it can be now.
+    Answered,
+    /// The store, for a turn that waits for a person; complete, too.
+    Parked,
+    /// Nobody: there is no holder, or no way to it.
+    Unanswered,
+}
+
+impl Asked {
+    /// When to ask again at the latest.
+    fn again_after(self) -> Duration {
+        match self {
+            Self::Answered => SILENCE,
+            Self::Parked => PARKED,
+            Self::Unanswered => RETRY,
+        }
+    }
+}
+
+/// Asks the holder for what is missing, or the store when nobody holds the turn.
+pub(super) async fn ask(streams: &Streams, stream: &TurnStream) -> Asked {
     loop {
         let (epoch, after) = stream.position();
         let request = HolderRequest::Attach { epoch, after };
@@ -132,24 +154,27 @@ pub(super) async fn ask(streams: &Streams, stream: &TurnStream) -> Duration {
         };
         let Some(reply) = reply else {
             streams.metrics.unreadable_envelopes.inc();
-            return RETRY;
+            return Asked::Unanswered;
         };
         let (healed, has_more) = (reply.pieces.len(), reply.has_more);
         stream.heal(reply.into());
         if !has_more || healed == 0 {
-            return SILENCE;
+            return Asked::Answered;
         }
     }
 }
 
 /// The holder does not answer: it is gone, or the bus is. The store knows whether the turn has ended.
-async fn ask_store(streams: &Streams, stream: &TurnStream) -> Duration {
+async fn ask_store(streams: &Streams, stream: &TurnStream) -> Asked {
     match streams.store.turn(stream.about.turn).await {
         Ok(Some(turn)) => match turn.state {
-            TurnState::Completed | TurnState::Failed | TurnState::Cancelled => ending::conclude(stream, &turn),
+            TurnState::Completed | TurnState::Failed | TurnState::Cancelled => {
+                ending::conclude(stream, &turn);
+                return Asked::Answered;
+            }
             TurnState::Parked => {
                 restore(streams, stream, &turn).await;
-                return PARKED;
+                return Asked::Parked;
             }
             TurnState::Queued => restore(streams, stream, &turn).await,
             TurnState::Running => {}
@@ -157,7 +182,7 @@ async fn ask_store(streams: &Streams, stream: &TurnStream) -> Duration {
         Ok(None) => tracing::warn!(turn = %stream.about.turn, "followed turn is not in the store"),
         Err(error) => tracing::warn!(turn = %stream.about.turn, %error, "followed turn not looked up"),
     }
-    RETRY
+    Asked::Unanswered
 }
 
 /// Brings what a turn said before it was parked, if this node does not have it.

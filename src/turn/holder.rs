@@ -3,14 +3,15 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use bytes::Bytes;
 use tokio_util::sync::CancellationToken;
 
-use crate::bus::{Incoming, Outgoing, Subject};
+use crate::bus::{Envelope, Incoming, Kind, Outgoing, Subject};
 use crate::ids::{ConversationId, TurnId};
 
 use super::Turns;
 use super::lineage::Attached;
-use super::peer::{AttachReply, HolderRequest, MAX_REPLY_BYTES, StartedNote};
+use super::peer::{AttachReply, HolderRequest, MAX_REPLY_BYTES};
 use super::stream::{About, TurnStream};
 
 /// The turns that run here.
@@ -25,12 +26,21 @@ struct Held {
 /// What can end a run from outside.
 #[derive(Clone, Default)]
 pub(super) struct Signals {
+    /// Tells one run from another.
+    run: Arc<()>,
     /// Somebody pressed Stop.
     pub cancelled: CancellationToken,
     /// Another node has the turn.
     pub lost: CancellationToken,
     /// This node gives the turn back.
     pub abandoned: CancellationToken,
+}
+
+impl Signals {
+    /// These are the signals of the same run.
+    fn is(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.run, &other.run)
+    }
 }
 
 /// One turn's entry; it goes when this is dropped, however the run ended.
@@ -41,9 +51,13 @@ pub(super) struct Holding {
 }
 
 impl Holdings {
+    /// Enters a turn. A run of it that is still here has lost it: its lease ran out before it knew.
     pub(super) fn hold(&self, about: &About) -> Holding {
         let signals = Signals::default();
-        self.lock().insert(about.turn, Held { about: about.clone(), signals: signals.clone() });
+        let before = self.lock().insert(about.turn, Held { about: about.clone(), signals: signals.clone() });
+        if let Some(before) = before {
+            before.signals.lost.cancel();
+        }
         Holding { holdings: self.clone(), turn: about.turn, signals }
     }
 
@@ -91,9 +105,12 @@ impl Holdings {
 }
 
 impl Holding {
-    /// Takes the entry away: no signal arrives from here on.
+    /// Takes the entry away: no signal arrives from here on. The entry of a later run on this node stays.
     pub(super) fn leave(&self) {
-        self.holdings.lock().remove(&self.turn);
+        let mut held = self.holdings.lock();
+        if held.get(&self.turn).is_some_and(|held| held.signals.is(&self.signals)) {
+            held.remove(&self.turn);
+        }
     }
 }
 
@@ -124,7 +141,14 @@ pub(super) async fn serve(
             return;
         }
     };
-    let note = StartedNote::envelope(about, epoch);
+    let note = Envelope {
+        conversation: about.conversation,
+        turn: about.turn,
+        epoch,
+        seq: 0,
+        kind: Kind::Started,
+        payload: Bytes::new(),
+    };
     let message = Outgoing { payload: note.encode(), traceparent };
     turns.0.bus.publish(&Subject::Conversation(about.conversation), message);
     loop {
@@ -152,5 +176,29 @@ fn answer(turns: &Turns, stream: &TurnStream, request: Incoming) {
     };
     if let Some(reply) = request.reply {
         reply.send(AttachReply::from(answer).encode());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ids::SessionId;
+
+    #[test]
+    fn a_turn_that_a_node_takes_from_itself_is_lost_to_the_old_run_and_kept_by_the_new_one() {
+        let holdings = Holdings::default();
+        let about = About {
+            turn: TurnId::new(),
+            conversation: ConversationId::new(),
+            session: SessionId::new(),
+            request_id: "r1".into(),
+        };
+        let old = holdings.hold(&about);
+        let new = holdings.hold(&about);
+        assert!(old.signals.lost.is_cancelled() && !new.signals.lost.is_cancelled());
+        drop(old);
+        assert!(holdings.holds(about.turn));
+        drop(new);
+        assert!(!holdings.holds(about.turn));
     }
 }

@@ -13,9 +13,10 @@ use super::stream::About;
 impl Turns {
     /// A reader of how the session's active turn ends, if there is one that the socket may see.
     pub async fn join(&self, session: &Session, inbox: &Arc<Inbox>, view: View) -> Result<Option<Reader>, StoreError> {
-        let active = self.0.store.active_turn(session.conversation).await?;
-        Ok(active
-            .filter(|turn| turn.session == session.id || view.follow)
+        let Some(newest) = self.0.store.newest_turn(session.conversation, None).await? else { return Ok(None) };
+        self.0.streams.know(&newest);
+        Ok(Some(newest)
+            .filter(|turn| !turn.state.is_final() && (turn.session == session.id || view.follow))
             .map(|turn| Reader::only_end(self.stream_of(&turn), inbox.clone(), view)))
     }
 

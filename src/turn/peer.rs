@@ -3,11 +3,7 @@
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use crate::bus::{Envelope, Kind};
-use crate::ids::SessionId;
-
 use super::lineage::{Attached, Lineage};
-use super::stream::About;
 use super::transcript::Piece;
 
 /// The most that one answer to an attach carries, in bytes; the rest is asked for again. Below NATS' limit of 1 MiB.
@@ -37,46 +33,6 @@ pub(super) struct AttachReply {
     /// Where the pieces come from; a node of an older build knows only runs that begin anew.
     #[serde(default)]
     pub lineage: Option<Lineage>,
-}
-
-/// The payload of a [`Kind::Started`] envelope.
-#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct StartedNote {
-    session: SessionId,
-    request_id: String,
-}
-
-impl StartedNote {
-    /// The envelope that announces a run.
-    pub(super) fn envelope(about: &About, epoch: i64) -> Envelope {
-        let note = Self { session: about.session, request_id: about.request_id.to_string() };
-        Envelope {
-            conversation: about.conversation,
-            turn: about.turn,
-            epoch,
-            seq: 0,
-            kind: Kind::Started,
-            payload: encode(&note),
-        }
-    }
-
-    /// The note in an envelope, when it is one.
-    pub(super) fn decode(envelope: &Envelope) -> Option<Self> {
-        match envelope.kind {
-            Kind::Started => serde_json::from_slice(&envelope.payload).ok(),
-            Kind::Frame | Kind::End | Kind::Changed => None,
-        }
-    }
-
-    /// What the announced turn is called.
-    pub(super) fn about(self, envelope: &Envelope) -> About {
-        About {
-            turn: envelope.turn,
-            conversation: envelope.conversation,
-            session: self.session,
-            request_id: self.request_id.into(),
-        }
-    }
 }
 
 impl HolderRequest {

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use crate::store::{Session, StoreError, Turn};
 
 use super::Turns;
-use super::follow;
+use super::follow::{self, Asked};
 use super::inbox::{Inbox, Reader, View};
 
 /// What a client that resumes gets.
@@ -51,16 +51,23 @@ impl Turns {
         view: View,
     ) -> Result<Resumed, ResumeError> {
         let turn = self.0.store.newest_turn(session.conversation, request_id).await?.ok_or(ResumeError::NoTurn)?;
+        self.0.streams.know(&turn);
         let stream = self.stream_of(&turn);
-        if !self.0.holdings.holds(turn.id) && !stream.has_ended() {
-            follow::ask(&self.0.streams, &stream).await;
+        let complete = self.0.holdings.holds(turn.id)
+            || stream.has_ended()
+            || follow::ask(&self.0.streams, &stream).await != Asked::Unanswered;
+        if !complete && stream.position().0 > 0 {
+            // What an earlier run said counts no more, although nobody can tell what the later one says.
+            stream.begin(turn.epoch, None);
         }
         let (epoch, newest) = stream.position();
         let certain = turn.epoch <= epoch.max(1) && stream.lineage().is_certain(after);
-        if certain && after > newest {
+        // While nobody speaks for the turn (its holder is dead, or there is no way to it), this node cannot know how far it
+        // has come: the client may be right, and gets what there is from the beginning.
+        if certain && complete && after > newest {
             return Err(ResumeError::Ahead { newest });
         }
-        let exact = certain && after > 0 && stream.is_exact(after);
+        let exact = certain && after > 0 && after <= newest && stream.is_exact(after);
         let begin = if exact { after } else { 0 };
         let reader = Reader::from(stream, inbox.clone(), view, epoch, begin);
         Ok(Resumed { turn, position: (epoch, newest), exact, reader })

@@ -91,7 +91,7 @@ impl Run {
         Self {
             turns: turns.clone(),
             holding: turns.0.holdings.hold(&about),
-            stream: turns.0.streams.hold(&about),
+            stream: turns.0.streams.hold(&about, claimed.epoch),
             claimed,
             claimed_at,
             started_at: Instant::now(),
@@ -184,6 +184,12 @@ impl Run {
             Ok(reply) => Result::Ended { outcome: Outcome::Completed, usage: reply.usage },
             Err(AgentError::NeedsApproval { call, description }) => Result::Asks { call, description },
             Err(AgentError::Lost(_)) => Result::Lost,
+            // A node that was out of touch for so long may be the cause of the failure itself: a paused one finds that its
+            // gateway went silent. Somebody who is in touch shall try.
+            Err(error) if !turns.0.lease.is_valid(self.claimed_at) => {
+                tracing::warn!(%error, "agent failed while the lease was in doubt; the turn is left to its next holder");
+                Result::Lost
+            }
             Err(error @ (AgentError::Model(_) | AgentError::TooLong)) => {
                 tracing::error!(%error, "agent failed");
                 failed()
@@ -222,35 +228,37 @@ impl Run {
         self.publish(Kind::Frame, pushed);
     }
 
-    fn push(&mut self, step: Step) -> Pushed {
+    fn push(&mut self, step: Step) -> Option<Pushed> {
         let frames = &self.turns.0.metrics.frames;
-        let (request_id, now) = (&self.claimed.request_id, self.stream.now_ms());
+        let (request_id, now, epoch) = (&self.claimed.request_id, self.stream.now_ms(), self.claimed.epoch);
         match step {
             Step::Text(text) => {
                 if !std::mem::replace(&mut self.first_token, true) {
                     self.turns.0.metrics.first_token.observe(self.started_at.elapsed().as_secs_f64());
                 }
                 frames.token.inc();
-                self.stream.push_text(Channel::Token, &text)
+                self.stream.push_text(epoch, Channel::Token, &text)
             }
             Step::Reasoning(text) => {
                 frames.reasoning.inc();
-                self.stream.push_text(Channel::Reasoning, &text)
+                self.stream.push_text(epoch, Channel::Reasoning, &text)
             }
             Step::ToolStarted { call } => {
                 let frame = Event::tool_call(request_id, now, &call.name, &call.arguments).encode();
                 frames.chunk.inc();
-                self.stream.push_event(frame)
+                self.stream.push_event(epoch, frame)
             }
             Step::ToolEnded { call, is_error, result } => {
                 let frame = Event::tool_result(request_id, now, &call.name, is_error, &result).encode();
                 frames.chunk.inc();
-                self.stream.push_event(frame)
+                self.stream.push_event(epoch, frame)
             }
         }
     }
 
-    fn publish(&self, kind: Kind, pushed: Pushed) {
+    /// Sends a frame to other nodes, if one of them attached. `None`: a later run of the turn began on this node.
+    fn publish(&self, kind: Kind, pushed: Option<Pushed>) {
+        let Some(pushed) = pushed else { return self.turns.0.metrics.fenced_frames.inc() };
         if !pushed.publish {
             return;
         }
@@ -305,7 +313,7 @@ impl Run {
         }
         let (request_id, now) = (&self.claimed.request_id, self.stream.now_ms());
         let frame = ending::frame(request_id, now, &finish.outcome, finish.message, &finish.text, finish.usage);
-        let pushed = self.stream.push_end(frame);
+        let pushed = self.stream.push_end(self.claimed.epoch, frame);
         inner.metrics.frames.end.inc();
         self.publish(Kind::End, pushed);
         match finish.outcome {
@@ -319,7 +327,7 @@ impl Run {
 impl Drop for Run {
     fn drop(&mut self) {
         self.turns.0.metrics.in_flight.dec();
-        self.turns.0.streams.release(&self.stream.about);
+        self.turns.0.streams.release(&self.stream.about, self.claimed.epoch);
     }
 }
 

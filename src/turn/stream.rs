@@ -141,22 +141,22 @@ impl TurnStream {
         });
     }
 
-    /// Appends text that the holder's agent produced.
-    pub fn push_text(&self, channel: Channel, text: &str) -> Pushed {
+    /// Appends text that the agent of this epoch's run produced; `None`, and nothing is appended, when a later run began.
+    pub fn push_text(&self, epoch: i64, channel: Channel, text: &str) -> Option<Pushed> {
         let frame = self.encode_text(channel, text);
-        self.push(frame, |transcript| transcript.append_text(channel, text))
+        self.push(epoch, frame, |transcript| transcript.append_text(channel, text))
     }
 
-    /// Appends any other frame that the holder made.
-    pub fn push_event(&self, frame: Utf8Bytes) -> Pushed {
+    /// Appends any other frame that the holder made; `None` as above.
+    pub fn push_event(&self, epoch: i64, frame: Utf8Bytes) -> Option<Pushed> {
         let piece = Piece::Event(frame.to_string());
-        self.push(frame, |transcript| transcript.append(piece))
+        self.push(epoch, frame, |transcript| transcript.append(piece))
     }
 
-    /// Appends the terminal frame.
-    pub fn push_end(&self, frame: Utf8Bytes) -> Pushed {
+    /// Appends the terminal frame; `None` as above.
+    pub fn push_end(&self, epoch: i64, frame: Utf8Bytes) -> Option<Pushed> {
         let piece = Piece::End(frame.to_string());
-        self.push(frame, |transcript| transcript.append(piece))
+        self.push(epoch, frame, |transcript| transcript.append(piece))
     }
 
     /// Takes a frame that the bus brought.
@@ -313,12 +313,15 @@ impl TurnStream {
         Read::Frame { seq: last, frame, collapsed: last > seq + 1, ended, asks }
     }
 
-    fn push(&self, frame: Utf8Bytes, append: impl FnOnce(&mut Transcript) -> u64) -> Pushed {
+    fn push(&self, epoch: i64, frame: Utf8Bytes, append: impl FnOnce(&mut Transcript) -> u64) -> Option<Pushed> {
         let mut state = self.lock();
+        if epoch != state.epoch {
+            return None;
+        }
         let seq = append(&mut state.transcript);
         state.newest = Some(Encoded { seq, plain: frame.clone(), numbered: None });
         state.wake();
-        Pushed { seq, frame, publish: state.attached }
+        Some(Pushed { seq, frame, publish: state.attached })
     }
 
     fn encode_text(&self, channel: Channel, text: &str) -> Utf8Bytes {
@@ -401,5 +404,30 @@ impl Encoded {
         }
         let (plain, seq) = (&self.plain, self.seq);
         self.numbered.get_or_insert_with(|| protocol::numbered(plain, epoch, seq)).clone()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_run_that_lost_its_turn_to_a_later_one_on_the_same_node_adds_nothing() {
+        let about = About {
+            turn: TurnId::new(),
+            conversation: ConversationId::new(),
+            session: SessionId::new(),
+            request_id: "r1".into(),
+        };
+        let stream = TurnStream::new(about, Clock::system());
+        stream.begin(1, None);
+        assert!(stream.push_text(1, Channel::Token, "old ").is_some());
+        stream.begin(2, None);
+        assert!(stream.push_text(2, Channel::Token, "new ").is_some());
+        assert!(stream.push_text(1, Channel::Token, "late ").is_none());
+        assert!(stream.push_end(1, "{end}".into()).is_none());
+        assert!(stream.push_text(2, Channel::Token, "answer").is_some());
+        assert_eq!(stream.text(), "new answer");
+        assert_eq!(stream.position(), (2, 2));
     }
 }

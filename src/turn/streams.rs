@@ -13,12 +13,11 @@ use tokio_util::task::TaskTracker;
 use crate::bus::{Envelope, SharedBus, Subject};
 use crate::clock::Clock;
 use crate::ids::{ConversationId, SessionId, TurnId};
-use crate::store::{Session, SharedStore};
+use crate::store::{Session, SharedStore, Turn};
 
 use super::follow::{self, Follow};
 use super::inbox::{Inbox, Reader, View};
 use super::metrics::Metrics;
-use super::peer::StartedNote;
 use super::stream::{About, TurnStream};
 
 /// The conversations that this node watches or runs.
@@ -36,12 +35,14 @@ struct Conversation {
     watchers: Vec<Watcher>,
     /// The stream of the newest turn, until it has ended and nobody watches.
     stream: Option<Arc<TurnStream>>,
-    /// This node runs that turn, so nothing that the bus says of it counts.
-    held: bool,
+    /// The epoch of this node's run of that turn; while there is one, nothing that the bus says of the turn counts.
+    held: Option<i64>,
     /// Feeds the stream from the bus, for a turn that another node runs.
     follower: Option<Follower>,
     /// The newest turn that the bus spoke of, so that each is looked up once.
     heard_of: Option<TurnId>,
+    /// The newest turn that this node knows of; ids are made in the order of time.
+    newest: Option<TurnId>,
     /// Ends the bus subscription when dropped.
     feed: Option<DropGuard>,
 }
@@ -114,7 +115,8 @@ impl Streams {
             }
             let stream = Arc::new(TurnStream::new(about.clone(), self.clock.clone()));
             entry.stream = Some(stream.clone());
-            entry.held = false;
+            entry.newest = entry.newest.max(Some(about.turn));
+            entry.held = None;
             entry.follower = None;
             let wanted = |watcher: &&Watcher| {
                 (watcher.session == about.session || watcher.view.follow)
@@ -131,22 +133,26 @@ impl Streams {
     }
 
     /// Opens a turn's stream for the run that this node holds, and is about to begin.
-    pub(super) fn hold(&self, about: &About) -> Arc<TurnStream> {
+    pub(super) fn hold(&self, about: &About, epoch: i64) -> Arc<TurnStream> {
         let stream = self.open(about, None);
         if let Some(entry) = self.lock().get_mut(&about.conversation) {
-            entry.held = true;
+            entry.held = entry.held.max(Some(epoch));
             entry.follower = None;
         }
         stream
     }
 
-    /// This node does not run the turn any more. When it has not ended, whoever watches it follows its next holder.
-    pub(super) fn release(self: &Arc<Self>, about: &About) {
+    /// The run of this epoch is over here. When the turn has not ended, whoever watches it follows its next holder; when
+    /// that is this node again, the later run has the stream already, and nothing changes.
+    pub(super) fn release(self: &Arc<Self>, about: &About, epoch: i64) {
         let watched = {
             let mut table = self.lock();
             let Some(entry) = table.get_mut(&about.conversation) else { return };
             let Some(stream) = entry.stream.as_ref().filter(|stream| stream.about.turn == about.turn) else { return };
-            entry.held = false;
+            if entry.held != Some(epoch) {
+                return;
+            }
+            entry.held = None;
             let unfinished = !stream.has_ended();
             if !unfinished {
                 entry.stream = None;
@@ -165,17 +171,35 @@ impl Streams {
     /// Feeds a turn's stream from the node that runs it, as long as somebody here watches; does nothing when this node
     /// runs it or follows it already.
     pub(super) fn follow(self: &Arc<Self>, about: &About, how: Follow) -> Arc<TurnStream> {
+        if self.holds_another(about) {
+            return self.ending_of(about);
+        }
         let stream = self.open(about, None);
         let mut table = self.lock();
         let entry = table.entry(about.conversation).or_default();
         let known = entry.follower.as_ref().is_some_and(|follower| follower.turn == about.turn);
-        if entry.held || known || stream.has_ended() {
+        if entry.held.is_some() || known || stream.has_ended() {
             return stream;
         }
         let stop = CancellationToken::new();
         let (sender, envelopes) = mpsc::channel(follow::QUEUE);
         entry.follower = Some(Follower { turn: about.turn, envelopes: sender, _stop: stop.clone().drop_guard() });
         self.tasks.spawn(follow::run(self.clone(), stream.clone(), envelopes, how, stop));
+        stream
+    }
+
+    /// This node runs another turn of the conversation. There is one active turn at a time, so this one has ended.
+    fn holds_another(&self, about: &About) -> bool {
+        self.lock().get(&about.conversation).is_some_and(|entry| {
+            entry.held.is_some() && entry.stream.as_ref().is_some_and(|stream| stream.about.turn != about.turn)
+        })
+    }
+
+    /// A stream of its own for a turn that ended while it was looked at.
+    fn ending_of(self: &Arc<Self>, about: &About) -> Arc<TurnStream> {
+        let stream = self.detached(about);
+        let (streams, ended) = (self.clone(), stream.clone());
+        self.tasks.spawn(async move { follow::ask(&streams, &ended).await });
         stream
     }
 
@@ -212,7 +236,7 @@ impl Streams {
         }
         let turn = envelope.turn;
         let current = entry.stream.as_ref().is_some_and(|stream| stream.about.turn == turn);
-        if current && entry.held {
+        if current && entry.held.is_some() {
             let ours = entry.stream.as_ref().map_or(0, |stream| stream.position().0);
             if envelope.epoch < ours {
                 self.metrics.fenced_frames.inc();
@@ -229,10 +253,7 @@ impl Streams {
             return;
         }
         drop(table);
-        match StartedNote::decode(&envelope) {
-            Some(note) => self.follow_if_wanted(&note.about(&envelope)),
-            None => self.look_up(envelope),
-        }
+        self.look_up(envelope);
     }
 
     /// Subscribes to a conversation and passes on what comes, until `stop`.
@@ -261,18 +282,38 @@ impl Streams {
         });
     }
 
-    /// The bus speaks of a turn whose start this node missed: the store tells what it is called.
+    /// A socket was told of this turn; the bus has nothing new to say about it once it has ended.
+    pub(super) fn know(&self, turn: &Turn) {
+        if let Some(entry) = self.lock().get_mut(&turn.conversation) {
+            entry.newest = entry.newest.max(Some(turn.id));
+        }
+    }
+
+    /// The bus speaks of a turn that this node does not know: the store tells what it is called, and whether it is still
+    /// active. One that has ended was either very short or is old news, for the bus may be very late.
     fn look_up(self: &Arc<Self>, envelope: Envelope) {
         let streams = self.clone();
         self.tasks.spawn(async move {
             match streams.store.turn(envelope.turn).await {
-                Ok(Some(turn)) if turn.conversation == envelope.conversation && !turn.state.is_final() => {
-                    streams.follow_if_wanted(&About::of(&turn));
+                Ok(Some(turn)) if turn.conversation == envelope.conversation => {
+                    if !turn.state.is_final() || streams.is_news(&turn) {
+                        streams.follow_if_wanted(&About::of(&turn));
+                    }
                 }
                 Ok(_) => {}
-                Err(error) => tracing::warn!(turn.id = %envelope.turn, %error, "announced turn not looked up"),
+                Err(error) => {
+                    tracing::warn!(turn.id = %envelope.turn, %error, "announced turn not looked up");
+                    // Its next frame may have more luck.
+                    if let Some(entry) = streams.lock().get_mut(&envelope.conversation) {
+                        entry.heard_of = None;
+                    }
+                }
             }
         });
+    }
+
+    fn is_news(&self, turn: &Turn) -> bool {
+        self.lock().get(&turn.conversation).is_some_and(|entry| Some(turn.id) > entry.newest)
     }
 
     fn follow_if_wanted(self: &Arc<Self>, about: &About) {
@@ -294,7 +335,7 @@ impl Streams {
         if entry.watchers.is_empty() {
             entry.feed = None;
             entry.follower = None;
-            if !entry.held {
+            if entry.held.is_none() {
                 table.remove(&interest.conversation);
             }
         }

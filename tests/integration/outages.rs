@@ -80,6 +80,33 @@ async fn an_answer_reaches_the_other_node_although_nats_died_in_the_middle_of_it
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_comes_back_where_nobody_can_speak_for_its_turn_is_not_refused_and_gets_all_of_it() {
+    let broker = services::own_nats().await;
+    let (script, gate) = Script::saying(["one ", "two ", "three"]).gated();
+    let model = Scripted::new([script]);
+    let shared = Shared { bus: nats(broker.url()), ..Shared::real(&model).await };
+    let (a, b) = (shared.start(Role::All).await, shared.start(Role::All).await);
+    let mut client = a.connect().await;
+    let session = client.session_with(json!({"supports": ["stream_resume"]})).await;
+    client.say(&session, "r1", "hi").await;
+    for _ in 0..2 {
+        gate.open();
+        client.expect("stream_token").await;
+    }
+    broker.stop().await.unwrap();
+    let mut back = b.connect().await;
+    let attach =
+        json!({"action": "attach_session", "requestId": "a", "sessionId": session["sessionId"], "afterSeq": 2});
+    assert_eq!(back.ask(attach).await["data"]["verdict"], "snapshot");
+    broker.start_again().await.unwrap();
+    gate.open_all();
+    assert_eq!(back.turn("r1").await.text, "one two three");
+    back.expect_silence().await;
+    a.stop().await;
+    b.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn without_postgres_a_client_is_told_to_try_again_and_a_running_turn_ends_once_it_is_back() {
     let database = services::own_postgres().await;
     let url = database.create_database("outage").await.unwrap();

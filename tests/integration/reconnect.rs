@@ -2,9 +2,11 @@
 
 use std::time::Duration;
 
+use prometheus::Registry;
 use serde_json::{Value, json};
+use switchboard::bus::{self, Bus, NatsBus, Outgoing, Subject};
 use switchboard::model::{Script, Scripted};
-use switchboard::node::Role;
+use switchboard::node::{BusChoice, Role};
 
 use crate::support::client::{Client, send_message};
 use crate::support::eventually::assert_eventually;
@@ -141,6 +143,38 @@ async fn a_message_sent_again_in_mid_turn_brings_all_of_the_text_although_the_so
     assert_eq!(first.turn("r1").await.text, "two");
     assert_eq!(second.turn("r1").await.text, "one two");
     second.expect_silence().await;
+    a.stop().await;
+    b.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_bus_says_of_a_turn_long_after_its_end_reaches_nobody() {
+    let (script, gate) = Script::saying(["third"]).gated();
+    let model = Scripted::new([Script::saying(["first"]), Script::saying(["second"]), script]);
+    let shared = Shared::real(&model).await;
+    let BusChoice::Nats(config) = &shared.bus else { panic!("not on NATS") };
+    let bus = NatsBus::connect((**config).clone(), bus::Metrics::register(&Registry::new()).unwrap()).await.unwrap();
+    let (a, b) = (shared.start(Role::All).await, shared.start(Role::All).await);
+    let (mut speaker, mut other) = (a.connect().await, b.connect().await);
+    let session = speaker.session().await;
+    other.ask(json!({"action": "get_session", "requestId": "g", "sessionId": session["sessionId"]})).await;
+    let subject = Subject::Conversation(session["conversationId"].as_str().unwrap().parse().unwrap());
+    let mut overheard = bus.subscribe(&subject).await.unwrap();
+    for (request, text) in [("r1", "first"), ("r2", "second")] {
+        assert_eq!(speaker.converse(&session, request, "hi").await.text, text);
+        assert_eq!(other.turn(request).await.text, text);
+    }
+    let announcement = overheard.next().await.unwrap().payload;
+    // While nothing runs, and while the node that hears it runs another turn of the conversation.
+    bus.publish(&subject, Outgoing { payload: announcement.clone(), traceparent: None });
+    other.say(&session, "r3", "hi").await;
+    bus.publish(&subject, Outgoing { payload: announcement, traceparent: None });
+    bus.flush().await;
+    gate.open_all();
+    for client in [&mut other, &mut speaker] {
+        assert_eq!(client.turn("r3").await.text, "third");
+        client.expect_silence().await;
+    }
     a.stop().await;
     b.stop().await;
 }

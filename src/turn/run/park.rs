@@ -44,7 +44,7 @@ impl Run {
         match written {
             Ok(Parking::Parked) => {
                 for frame in frames {
-                    let pushed = self.stream.push_event(frame);
+                    let pushed = self.stream.push_event(self.claimed.epoch, frame);
                     inner.metrics.frames.chunk.inc();
                     self.publish(Kind::Frame, pushed);
                 }
