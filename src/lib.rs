@@ -1,9 +1,8 @@
 //! Switchboard: a server for AI conversations that scales by adding identical nodes.
 //!
 //! The modules, in the order in which they may use each other (`architecture` in the tests holds them to it):
-//! `ids`, `clock`, `secret`, `limits` → `protocol`, `store`, `bus`, `model` → `agent` →
-//! `agents` → `turn` → `session` → `socket` →
-//! `http` → `node` → `config`.
+//! `ids`, `clock`, `secret`, `limits` → `protocol`, `store`, `bus`, `model` → `agent` → `agents` → `turn` → `session` →
+//! `socket` → `http` → `node` → `config` → `dev` → `chaos`.
 
 pub mod agent;
 pub mod agents;

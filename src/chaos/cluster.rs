@@ -153,7 +153,8 @@ fn settings_of(config: &Config, index: usize, urls: (String, String, String)) ->
         ("DATABASE_URL", database),
         ("NATS_URL", nats),
         ("GATEWAY_URL", gateway),
-        ("GATEWAY_IDLE_SECONDS", "3".to_owned()),
+        // Longer than any pause, after which every gateway seems to have been silent.
+        ("GATEWAY_IDLE_SECONDS", (config.lease * 2).as_secs().saturating_add(1).to_string()),
         ("MODEL", "chaos".to_owned()),
         ("ROLE", if edge { "edge" } else { "all" }.to_owned()),
         ("MAX_TURNS", slots.to_string()),

@@ -45,6 +45,8 @@ pub(super) struct Device {
     /// Attaches that were not answered: their own request, and the turn's.
     attaches: HashMap<String, String>,
     asked: u64,
+    /// It was asked to try again later.
+    put_off: bool,
 }
 
 /// A request whose end the device does not know.
@@ -61,7 +63,7 @@ impl Device {
         let reader = world.readers.fetch_add(1, Ordering::Relaxed);
         let dice = Dice::of(world.seed, &format!("device {reader}"));
         let (open, attaches) = (BTreeMap::new(), HashMap::new());
-        Self { reader, world, dice, session: None, link: None, node: None, open, attaches, asked: 0 }
+        Self { reader, world, dice, session: None, link: None, node: None, open, attaches, asked: 0, put_off: false }
     }
 
     /// Another device with the same session. It connects to another node.
@@ -138,6 +140,9 @@ impl Device {
 
     /// Connects to another node than the last, and asks for what is missing.
     async fn come_back(&mut self) -> bool {
+        if std::mem::take(&mut self.put_off) {
+            sleep(AGAIN_AFTER * 3).await;
+        }
         let lifetime = self.lifetime();
         let Some((node, address)) = self.world.node(self.node, &mut self.dice) else { return false };
         self.node = Some(node);
@@ -217,7 +222,10 @@ impl Device {
             Seen::Accepted => open.accepted = true,
             Seen::Refused { code } => match code.as_str() {
                 // For the moment: another node may do better.
-                "STORAGE_ERROR" | "RATE_LIMITED" | "INTERNAL_ERROR" => self.lose("refused"),
+                "STORAGE_ERROR" | "RATE_LIMITED" | "INTERNAL_ERROR" => {
+                    self.put_off = true;
+                    self.lose("refused");
+                }
                 // A position that is not taken; the beginning always is.
                 _ if open.accepted => {
                     open.seq = 0;

@@ -35,7 +35,7 @@ type Body = UnsyncBoxBody<Bytes, io::Error>;
 const FAULTY_ONE_IN: u64 = 6;
 
 /// How long a stalled answer says nothing; longer than the nodes wait.
-const STALL: Duration = Duration::from_secs(30);
+const STALL: Duration = Duration::from_secs(60);
 
 /// The gateway. Dropping it ends it.
 pub(super) struct Gateway {

@@ -62,8 +62,7 @@ impl Link {
             let stream = TcpStream::connect(address).await?;
             stream.set_nodelay(true)?;
             let stream = Mortal { stream, left: lifetime };
-            let (stream, _) =
-                client_async(format!("ws://{address}/ws"), stream).await.map_err(|error| io::Error::other(error))?;
+            let (stream, _) = client_async(format!("ws://{address}/ws"), stream).await.map_err(io::Error::other)?;
             Ok(Self { stream })
         };
         timeout(CONNECT_WITHIN, connect).await?

@@ -11,6 +11,7 @@ mod architecture;
 mod browser;
 mod bus;
 mod cancel;
+mod chaos;
 mod conversation;
 mod dev;
 mod documents;
