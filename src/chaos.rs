@@ -14,6 +14,7 @@ mod gateway;
 pub mod history;
 mod inject;
 mod link;
+mod nats_frames;
 mod node;
 pub mod plan;
 mod proxy;

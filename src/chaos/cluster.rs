@@ -56,8 +56,10 @@ impl Cluster {
             .map_err(ChaosError::io("start the model gateway"))?;
         let mut nodes = Vec::new();
         for index in 0..config.nodes {
-            let proxy = |port| async move { Proxy::start(port).await.map_err(ChaosError::io("start a proxy")) };
-            let (nats, before_postgres) = (proxy(nats.port()).await?, proxy(postgres.port()).await?);
+            let proxy =
+                |port, nats| async move { Proxy::start(port, nats).await.map_err(ChaosError::io("start a proxy")) };
+            let dice = Dice::of(config.seed, &format!("nats {index}"));
+            let (nats, before_postgres) = (proxy(nats.port(), Some(dice)).await?, proxy(postgres.port(), None).await?);
             let database =
                 database.replace(&format!(":{}/", postgres.port()), &format!(":{}/", before_postgres.port()));
             let urls = (database, format!("nats://127.0.0.1:{}", nats.port()), gateway.url(index));

@@ -260,14 +260,14 @@ impl Device {
     }
 
     fn lifetime(&mut self) -> Lifetime {
-        if !self.world.breaks(Fault::ClientCut) || self.dice.one_in(4) {
+        if !self.world.breaks(Fault::ClientCut) || self.dice.one_in(16) {
             return Lifetime::LONG;
         }
         // As many short lives as long ones: the size is drawn first, then the number.
         let size = 1 << self.dice.between(6, 14);
         let bytes = self.dice.between(1, size);
         if self.dice.one_in(5) {
-            Lifetime { written: bytes.min(1000), ..Lifetime::LONG }
+            Lifetime { read: bytes, written: self.dice.between(1, 1000) }
         } else {
             Lifetime { read: bytes, ..Lifetime::LONG }
         }

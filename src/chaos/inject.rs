@@ -47,6 +47,7 @@ impl Injector {
             Fault::Rolling => fault.rolling().await,
             Fault::NatsRestart => fault.nats_restart().await,
             Fault::NatsCut => fault.nats_cut(&mut dice).await,
+            Fault::NatsFrames => fault.nats_frames().await,
             Fault::PostgresRestart => fault.postgres_restart().await,
             Fault::PostgresCut => fault.postgres_cut(&mut dice).await,
             Fault::PostgresSlow => fault.postgres_slow(&mut dice).await,
@@ -134,6 +135,16 @@ impl Injection<'_> {
         node.nats.set(if dice.one_in(2) { Mode::Refuse } else { Mode::Swallow });
         sleep(self.lasts).await;
         node.nats.set(Mode::Pass);
+        self.ended();
+        Ok(())
+    }
+
+    async fn nats_frames(&self) -> Result<(), ChaosError> {
+        let _nats = self.cluster().nats.lock().await;
+        self.began(None);
+        self.cluster().nodes.iter().for_each(|node| node.nats.set(Mode::Tamper));
+        sleep(self.lasts).await;
+        self.cluster().nodes.iter().for_each(|node| node.nats.set(Mode::Pass));
         self.ended();
         Ok(())
     }

@@ -54,6 +54,8 @@ faults! {
     NatsRestart = "nats_restart", Plan;
     /// One node's connection to NATS is refused, or swallows everything.
     NatsCut = "nats_cut", Plan;
+    /// Messages of NATS are dropped, doubled and reordered.
+    NatsFrames = "nats_frames", Plan;
     /// Postgres crashes and recovers.
     PostgresRestart = "postgres_restart", Plan;
     /// One node's connections to Postgres are refused, or swallow everything.
@@ -143,6 +145,7 @@ fn lasts(fault: Fault, lease: Duration, dice: &mut Dice) -> Duration {
         | Fault::Rolling
         | Fault::NatsRestart
         | Fault::NatsCut
+        | Fault::NatsFrames
         | Fault::ClientCut
         | Fault::Twice
         | Fault::TwoMessages

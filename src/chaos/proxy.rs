@@ -10,6 +10,9 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
 
+use super::dice::Dice;
+use super::nats_frames::NatsFrames;
+
 /// How much is passed on at once, in bytes.
 const CHUNK: usize = 16 * 1024;
 
@@ -20,6 +23,8 @@ pub(super) enum Mode {
     Pass,
     /// Passes each piece on after this time.
     Late(Duration),
+    /// Drops, doubles and reorders messages from the server; only before NATS.
+    Tamper,
     /// Keeps connections open and passes nothing on until this changes, as a network does that loses every packet.
     Swallow,
     /// Closes every connection, and each new one at once.
@@ -34,12 +39,12 @@ pub(super) struct Proxy {
 }
 
 impl Proxy {
-    /// Starts one before this port of 127.0.0.1.
-    pub(super) async fn start(port: u16) -> io::Result<Self> {
+    /// Starts one before this port of 127.0.0.1. With dice, it is before NATS.
+    pub(super) async fn start(port: u16, nats: Option<Dice>) -> io::Result<Self> {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let address = listener.local_addr()?;
         let (mode, modes) = watch::channel(Mode::Pass);
-        let server = tokio::spawn(serve(listener, SocketAddr::from(([127, 0, 0, 1], port)), modes));
+        let server = tokio::spawn(serve(listener, SocketAddr::from(([127, 0, 0, 1], port)), modes, nats));
         Ok(Self { address, mode, server })
     }
 
@@ -60,13 +65,14 @@ impl Drop for Proxy {
     }
 }
 
-async fn serve(listener: TcpListener, server: SocketAddr, modes: watch::Receiver<Mode>) {
+async fn serve(listener: TcpListener, server: SocketAddr, modes: watch::Receiver<Mode>, mut nats: Option<Dice>) {
     let mut connections = JoinSet::new();
     loop {
         tokio::select! {
             accepted = listener.accept() => match accepted {
                 Ok((client, _)) => {
-                    connections.spawn(pass(client, server, modes.clone()));
+                    let frames = nats.as_mut().map(|dice| NatsFrames::new(Dice::of(dice.roll(), "connection")));
+                    connections.spawn(pass(client, server, modes.clone(), frames));
                 }
                 Err(error) => tracing::warn!(%error, "connection not accepted"),
             },
@@ -76,7 +82,7 @@ async fn serve(listener: TcpListener, server: SocketAddr, modes: watch::Receiver
 }
 
 /// One connection, until either side ends it or the mode does.
-async fn pass(client: TcpStream, server: SocketAddr, mut modes: watch::Receiver<Mode>) {
+async fn pass(client: TcpStream, server: SocketAddr, mut modes: watch::Receiver<Mode>, frames: Option<NatsFrames>) {
     if *modes.borrow() == Mode::Refuse {
         return;
     }
@@ -86,8 +92,8 @@ async fn pass(client: TcpStream, server: SocketAddr, mut modes: watch::Receiver<
     }
     let (from_client, to_client) = client.into_split();
     let (from_server, to_server) = server.into_split();
-    let up = forward(from_client, to_server, modes.clone());
-    let down = forward(from_server, to_client, modes.clone());
+    let up = forward(from_client, to_server, modes.clone(), None);
+    let down = forward(from_server, to_client, modes.clone(), frames);
     // However it ends, both sides see their connection closed, which is all that there is to tell.
     tokio::select! {
         _ = up => {}
@@ -96,7 +102,12 @@ async fn pass(client: TcpStream, server: SocketAddr, mut modes: watch::Receiver<
     }
 }
 
-async fn forward(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, mut modes: watch::Receiver<Mode>) -> io::Result<()> {
+async fn forward(
+    mut from: OwnedReadHalf,
+    mut to: OwnedWriteHalf,
+    mut modes: watch::Receiver<Mode>,
+    mut frames: Option<NatsFrames>,
+) -> io::Result<()> {
     let mut bytes = vec![0; CHUNK];
     loop {
         let count = from.read(&mut bytes).await?;
@@ -107,7 +118,10 @@ async fn forward(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, mut modes: wat
         if let Mode::Late(late) = mode {
             tokio::time::sleep(late).await;
         }
-        to.write_all(&bytes[..count]).await?;
+        match &mut frames {
+            Some(frames) => to.write_all(&frames.take(&bytes[..count], mode == Mode::Tamper)).await?,
+            None => to.write_all(&bytes[..count]).await?,
+        }
     }
 }
 
@@ -120,7 +134,7 @@ mod tests {
     /// A server that sends back what it gets, and a connection to it through a proxy.
     async fn echo() -> (Proxy, TcpStream) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let proxy = Proxy::start(listener.local_addr().unwrap().port()).await.unwrap();
+        let proxy = Proxy::start(listener.local_addr().unwrap().port(), None).await.unwrap();
         tokio::spawn(async move {
             while let Ok((mut socket, _)) = listener.accept().await {
                 tokio::spawn(async move {

@@ -157,7 +157,9 @@ pub(super) async fn ask(streams: &Streams, stream: &TurnStream) -> Asked {
             return Asked::Unanswered;
         };
         let (healed, has_more) = (reply.pieces.len(), reply.has_more);
-        stream.heal(reply.into());
+        if !stream.heal(reply.into()) {
+            return Asked::Unanswered;
+        }
         if !has_more || healed == 0 {
             return Asked::Answered;
         }
@@ -177,7 +179,7 @@ async fn ask_store(streams: &Streams, stream: &TurnStream) -> Asked {
                 return Asked::Parked;
             }
             TurnState::Queued => restore(streams, stream, &turn).await,
-            TurnState::Running => {}
+            TurnState::Running => stream.fence(turn.epoch),
         },
         Ok(None) => tracing::warn!(turn = %stream.about.turn, "followed turn is not in the store"),
         Err(error) => tracing::warn!(turn = %stream.about.turn, %error, "followed turn not looked up"),

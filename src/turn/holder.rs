@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::bus::{Envelope, Incoming, Kind, Outgoing, Subject};
@@ -20,6 +21,7 @@ pub(super) struct Holdings(Arc<Mutex<HashMap<TurnId, Held>>>);
 
 struct Held {
     about: About,
+    epoch: i64,
     signals: Signals,
 }
 
@@ -52,9 +54,9 @@ pub(super) struct Holding {
 
 impl Holdings {
     /// Enters a turn. A run of it that is still here has lost it: its lease ran out before it knew.
-    pub(super) fn hold(&self, about: &About) -> Holding {
+    pub(super) fn hold(&self, about: &About, epoch: i64) -> Holding {
         let signals = Signals::default();
-        let before = self.lock().insert(about.turn, Held { about: about.clone(), signals: signals.clone() });
+        let before = self.lock().insert(about.turn, Held { about: about.clone(), epoch, signals: signals.clone() });
         if let Some(before) = before {
             before.signals.lost.cancel();
         }
@@ -93,6 +95,13 @@ impl Holdings {
         }
     }
 
+    /// The store knows of a run under this epoch; an earlier one that is here has lost the turn.
+    pub(super) fn lose_before(&self, turn: TurnId, epoch: i64) {
+        if let Some(held) = self.lock().get(&turn).filter(|held| held.epoch < epoch) {
+            held.signals.lost.cancel();
+        }
+    }
+
     pub(super) fn abandon_all(&self) {
         for held in self.lock().values() {
             held.signals.abandoned.cancel();
@@ -124,7 +133,7 @@ impl Drop for Holding {
 pub(super) async fn serve(
     turns: Turns,
     stream: Arc<TurnStream>,
-    epoch: i64,
+    (epoch, claimed_at): (i64, Instant),
     traceparent: Option<String>,
     done: CancellationToken,
 ) {
@@ -157,6 +166,10 @@ pub(super) async fn serve(
             request = requests.next() => request,
         };
         let Some(request) = request else { return };
+        if !turns.0.lease.is_valid(claimed_at) {
+            // Another node may hold the turn by now, and hears this request, too: it shall answer.
+            continue;
+        }
         answer(&turns, &stream, request);
     }
 }
@@ -193,9 +206,11 @@ mod tests {
             session: SessionId::new(),
             request_id: "r1".into(),
         };
-        let old = holdings.hold(&about);
-        let new = holdings.hold(&about);
+        let old = holdings.hold(&about, 1);
+        let new = holdings.hold(&about, 2);
         assert!(old.signals.lost.is_cancelled() && !new.signals.lost.is_cancelled());
+        holdings.lose_before(about.turn, 2);
+        assert!(!new.signals.lost.is_cancelled());
         drop(old);
         assert!(holdings.holds(about.turn));
         drop(new);

@@ -33,7 +33,9 @@ impl Turns {
     /// The stream of a turn that the store knows: the one that is here, one that follows its holder, or its ending alone.
     pub(super) fn stream_of(&self, turn: &Turn) -> Arc<super::stream::TurnStream> {
         let streams = &self.0.streams;
+        self.0.holdings.lose_before(turn.id, turn.epoch);
         if let Some(stream) = streams.get(turn.conversation, turn.id) {
+            stream.fence(turn.epoch);
             return stream;
         }
         let how = match turn.state {
@@ -45,6 +47,8 @@ impl Turns {
                 return stream;
             }
         };
-        streams.follow(&About::of(turn), how)
+        let stream = streams.follow(&About::of(turn), how);
+        stream.fence(turn.epoch);
+        stream
     }
 }

@@ -56,10 +56,6 @@ impl Turns {
         let complete = self.0.holdings.holds(turn.id)
             || stream.has_ended()
             || follow::ask(&self.0.streams, &stream).await != Asked::Unanswered;
-        if !complete && stream.position().0 > 0 {
-            // What an earlier run said counts no more, although nobody can tell what the later one says.
-            stream.begin(turn.epoch, None);
-        }
         let (epoch, newest) = stream.position();
         let certain = turn.epoch <= epoch.max(1) && stream.lineage().is_certain(after);
         // While nobody speaks for the turn (its holder is dead, or there is no way to it), this node cannot know how far it

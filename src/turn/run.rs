@@ -90,7 +90,7 @@ impl Run {
         turns.0.metrics.in_flight.inc();
         Self {
             turns: turns.clone(),
-            holding: turns.0.holdings.hold(&about),
+            holding: turns.0.holdings.hold(&about, claimed.epoch),
             stream: turns.0.streams.hold(&about, claimed.epoch),
             claimed,
             claimed_at,
@@ -118,7 +118,7 @@ impl Run {
         let serve = holder::serve(
             self.turns.clone(),
             self.stream.clone(),
-            self.claimed.epoch,
+            (self.claimed.epoch, self.claimed_at),
             self.claimed.traceparent.clone(),
             done,
         );

@@ -51,6 +51,8 @@ pub struct TurnStream {
 
 struct State {
     epoch: i64,
+    /// Some node runs the turn under this epoch: what an earlier run said, or still says, is shown to nobody.
+    fence: i64,
     lineage: Lineage,
     transcript: Transcript,
     /// The newest frame as it was encoded, which every reader that keeps up shares.
@@ -96,6 +98,7 @@ impl TurnStream {
     pub(super) fn new(about: About, clock: Clock) -> Self {
         let state = State {
             epoch: 0,
+            fence: 0,
             lineage: Lineage::of(0),
             transcript: Transcript::default(),
             newest: None,
@@ -120,6 +123,13 @@ impl TurnStream {
             }
         }
         state.wake();
+    }
+
+    /// The store knows of a run under this epoch. What is here of an earlier one is not read any more, and no such piece is
+    /// taken: a holder that does not know yet that it was replaced must not be believed.
+    pub(super) fn fence(&self, epoch: i64) {
+        let mut state = self.lock();
+        state.fence = state.fence.max(epoch);
     }
 
     /// All pieces so far and those that are about to follow, for the time that the turn is parked.
@@ -162,7 +172,7 @@ impl TurnStream {
     /// Takes a frame that the bus brought.
     pub fn offer(&self, epoch: i64, seq: u64, piece: Piece, frame: Utf8Bytes) -> Offer {
         let mut state = self.lock();
-        if epoch < state.epoch {
+        if epoch < state.epoch.max(state.fence) {
             return Offer::Fenced;
         }
         if epoch > state.epoch {
@@ -185,17 +195,18 @@ impl TurnStream {
         Offer::Applied
     }
 
-    /// Takes pieces that the holder sent on request.
-    pub fn heal(&self, attached: Attached) {
+    /// Takes pieces that the holder sent on request; says whether it is the holder.
+    pub fn heal(&self, attached: Attached) -> bool {
         let mut state = self.lock();
-        if attached.epoch < state.epoch {
-            return;
+        if attached.epoch < state.epoch.max(state.fence) {
+            return false;
         }
         if attached.epoch > state.epoch {
             state.go_on(attached.epoch, attached.lineage);
         }
         state.append_missing(attached.after, attached.pieces);
         state.wake();
+        true
     }
 
     /// Ends the stream with what the store has: the text this node missed, then the terminal frame as number `last_seq`.
@@ -282,6 +293,9 @@ impl TurnStream {
     pub(super) fn read(&self, epoch: i64, seq: u64, numbered: bool) -> Read {
         let mut guard = self.lock();
         let state = &mut *guard;
+        if state.epoch < state.fence {
+            return Read::Nothing;
+        }
         if epoch != state.epoch {
             let epoch_now = state.epoch;
             return if state.lineage.goes_on_from(epoch, seq) {
@@ -411,15 +425,14 @@ impl Encoded {
 mod tests {
     use super::*;
 
+    fn stream() -> TurnStream {
+        let (turn, conversation, session) = (TurnId::new(), ConversationId::new(), SessionId::new());
+        TurnStream::new(About { turn, conversation, session, request_id: "r1".into() }, Clock::system())
+    }
+
     #[test]
     fn a_run_that_lost_its_turn_to_a_later_one_on_the_same_node_adds_nothing() {
-        let about = About {
-            turn: TurnId::new(),
-            conversation: ConversationId::new(),
-            session: SessionId::new(),
-            request_id: "r1".into(),
-        };
-        let stream = TurnStream::new(about, Clock::system());
+        let stream = stream();
         stream.begin(1, None);
         assert!(stream.push_text(1, Channel::Token, "old ").is_some());
         stream.begin(2, None);
@@ -429,5 +442,24 @@ mod tests {
         assert!(stream.push_text(2, Channel::Token, "answer").is_some());
         assert_eq!(stream.text(), "new answer");
         assert_eq!(stream.position(), (2, 2));
+    }
+    #[test]
+    fn what_a_replaced_holder_says_is_neither_shown_nor_taken() {
+        let stream = stream();
+        let attached = |epoch| Attached {
+            epoch,
+            lineage: Lineage::of(epoch),
+            after: 0,
+            pieces: vec![Piece::Text(Channel::Token, format!("of {epoch}"))],
+            has_more: false,
+        };
+        assert!(stream.heal(attached(1)));
+        stream.fence(2);
+        assert!(matches!(stream.read(1, 0, true), Read::Nothing));
+        assert!(!stream.heal(attached(1)));
+        assert_eq!(stream.offer(1, 2, Piece::Event("{}".into()), "{}".into()), Offer::Fenced);
+        assert!(stream.heal(attached(2)));
+        assert!(matches!(stream.read(2, 0, true), Read::Frame { .. }));
+        assert_eq!(stream.text(), "of 2");
     }
 }
