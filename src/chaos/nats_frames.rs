@@ -37,7 +37,9 @@ impl NatsFrames {
                 self.tamper(unit, &mut out);
             } else {
                 out.extend_from_slice(unit);
-                out.append(&mut self.held);
+                if !tamper {
+                    out.append(&mut self.held);
+                }
             }
         }
         self.partial = partial[begin..].to_vec();
