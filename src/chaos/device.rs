@@ -260,7 +260,7 @@ impl Device {
     }
 
     fn lifetime(&mut self) -> Lifetime {
-        if !self.world.breaks(Fault::ClientCut) || self.dice.one_in(16) {
+        if !self.world.breaks(Fault::ClientCut) || self.dice.one_in(6) {
             return Lifetime::LONG;
         }
         // As many short lives as long ones: the size is drawn first, then the number.

@@ -42,8 +42,8 @@ pub(super) struct Measuring {
     active_faults: u64,
     /// Which node each reader was, and is, connected to.
     nodes: HashMap<u64, (Option<usize>, Option<usize>)>,
-    /// Attaches to another node: when, and with how many faults begun or active.
-    attaches: HashMap<(u64, String), (u64, u64)>,
+    /// Attaches to another node: when, and, if no fault was active, how many there had been.
+    attaches: HashMap<(u64, String), (u64, Option<u64>)>,
     faults_begun: u64,
     takeover: Vec<u64>,
     resume: Vec<u64>,
@@ -79,14 +79,15 @@ impl Measuring {
             What::Asked { reader, request, ask: Ask::Attach { .. } } => {
                 let elsewhere = self.nodes.get(reader).is_some_and(|(before, now)| before.is_some() && before != now);
                 if elsewhere {
-                    self.attaches.insert((*reader, request.clone()), (at, self.faults_begun + self.active_faults));
+                    let calm = (self.active_faults == 0).then_some(self.faults_begun);
+                    self.attaches.insert((*reader, request.clone()), (at, calm));
                 }
             }
             What::Disconnected { reader, .. } => self.attaches.retain(|(attached, _), _| attached != reader),
             What::Saw { reader, request: Some(request), seen: Seen::Attached { .. } } => {
-                if let Some((asked_at, faults)) = self.attaches.remove(&(*reader, request.clone())) {
+                if let Some((asked_at, calm)) = self.attaches.remove(&(*reader, request.clone())) {
                     self.resume_under_faults.push(at - asked_at);
-                    if self.active_faults == 0 && faults == self.faults_begun {
+                    if calm == Some(self.faults_begun) {
                         self.resume.push(at - asked_at);
                     }
                 }
