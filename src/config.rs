@@ -128,7 +128,7 @@ pub struct Options {
         value_name = "URL"
     )]
     pub database_url: String,
-    /// Connections to Postgres at most. 10: more wait better here than in the database.
+    /// Connections to Postgres at most, beside one for leases. 10: more wait better here than in the database.
     #[arg(long, env = "SWITCHBOARD_DATABASE_POOL", default_value = "10", value_name = "COUNT")]
     pub database_pool: String,
     /// Whether a starting node brings the schema up to date (true) or refuses an old one (false).

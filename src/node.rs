@@ -122,6 +122,9 @@ pub enum StartError {
     /// The tools.
     #[error("tools cannot be called: {0}")]
     Tools(String),
+    /// A thread is not to be had.
+    #[error("no thread could be started: {0}")]
+    Thread(#[from] std::io::Error),
     /// A metric's name is taken: a defect of this build.
     #[error(transparent)]
     Metrics(#[from] prometheus::Error),
@@ -177,7 +180,7 @@ impl Config {
             max_tool_result_bytes,
             clock: clock.clone(),
             metrics: turn::Metrics::register(&registry)?,
-        });
+        })?;
         let sessions = self.session.build(store.clone(), turns.clone(), clock);
         let sockets = self.socket.build(sessions, socket::Metrics::register(&registry)?);
 

@@ -146,6 +146,10 @@ pub trait Store: Send + Sync + 'static {
 
     /// How many turns wait in the queue.
     async fn queued_turns(&self) -> Result<u64, StoreError>;
+
+    /// The same store for one thread with a runtime of its own: its calls wait neither for a connection that others use nor
+    /// for a thread of theirs, and for an answer no longer than `patience`.
+    fn aside(&self, patience: Duration) -> SharedStore;
 }
 
 /// A store that any part of the node may hold.

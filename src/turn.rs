@@ -23,6 +23,7 @@ mod stream;
 mod streams;
 mod transcript;
 
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -127,7 +128,10 @@ struct Inner {
 impl Config {
     /// Builds the parts and starts the background work: with slots, renewal of leases, the search
     /// for queued turns, and the end of those that nobody approved.
-    pub fn build(self, parts: Parts) -> Turns {
+    ///
+    /// # Errors
+    /// The thread that renews leases is not to be had.
+    pub fn build(self, parts: Parts) -> io::Result<Turns> {
         let tasks = TaskTracker::new();
         let streams =
             Streams::new(parts.bus.clone(), parts.store.clone(), parts.clock, parts.metrics.clone(), tasks.clone());
@@ -148,11 +152,11 @@ impl Config {
             config: self,
         }));
         if turns.0.config.max_turns > 0 {
-            turns.0.tasks.spawn(lease::keep(turns.clone()));
+            lease::keep(&turns)?;
             turns.0.tasks.spawn(slots::serve(turns.clone()));
             turns.0.tasks.spawn(approval::expire(turns.clone()));
         }
-        turns
+        Ok(turns)
     }
 }
 

@@ -185,6 +185,14 @@ pub(super) struct ConnectionCounts {
     pub waiting: usize,
 }
 
+impl std::ops::Add for ConnectionCounts {
+    type Output = Self;
+
+    fn add(self, other: Self) -> Self {
+        Self { idle: self.idle + other.idle, used: self.used + other.used, waiting: self.waiting + other.waiting }
+    }
+}
+
 type Source = Box<dyn Fn() -> Option<ConnectionCounts> + Send>;
 
 /// Gauges that are read at the scrape, not written at every use.

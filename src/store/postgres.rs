@@ -17,20 +17,23 @@ mod tls;
 mod turn_claims;
 mod turns;
 
+use std::sync::Arc;
+use std::time::Duration;
+
 use async_trait::async_trait;
 
 use crate::ids::{AgentId, ConversationId, NodeId, SessionId, TurnId};
 
 use super::{
     Acceptance, Agent, Cancellation, Claim, ClaimedTurn, ConversationQuery, ConversationSummary, Finish, Finished,
-    HeldTurn, JournalStep, Message, Metrics, NewSession, NewSteps, NewTurn, Owner, Page, Park, Parking, Session, Store,
-    StoreError, Turn,
+    HeldTurn, JournalStep, Message, Metrics, NewSession, NewSteps, NewTurn, Owner, Page, Park, Parking, Session,
+    SharedStore, Store, StoreError, Turn,
 };
 use connection::Connections;
 
 pub use config::Config;
 
-/// A store in Postgres 15 or later. Cheap to clone; all clones share one pool.
+/// A store in Postgres 15 or later. Cheap to clone; all clones share one pool, and one connection beside it.
 #[derive(Clone)]
 pub struct Postgres {
     connections: Connections,
@@ -42,7 +45,7 @@ impl Postgres {
     /// Refuses a URL that cannot be read with [`StoreError::Internal`]. Reads the platform's root certificates when the
     /// URL asks for TLS.
     pub fn connect(config: Config, metrics: Metrics) -> Result<Self, StoreError> {
-        Ok(Self { connections: Connections::new(config, metrics)? })
+        Ok(Self { connections: Connections::new(&config, metrics)? })
     }
 }
 
@@ -168,5 +171,9 @@ impl Store for Postgres {
 
     async fn queued_turns(&self) -> Result<u64, StoreError> {
         turn_claims::queued(&self.connections).await
+    }
+
+    fn aside(&self, patience: Duration) -> SharedStore {
+        Arc::new(Self { connections: self.connections.aside(patience) })
     }
 }

@@ -16,6 +16,9 @@ mod threads;
 mod turn_claims;
 mod turns;
 
+use std::sync::Arc;
+use std::time::Duration;
+
 use async_trait::async_trait;
 
 use crate::clock::Clock;
@@ -24,7 +27,7 @@ use crate::ids::{AgentId, ConversationId, NodeId, SessionId, TurnId};
 use super::{
     Acceptance, Agent, Cancellation, Claim, ClaimedTurn, ConversationQuery, ConversationSummary, Finish, Finished,
     HeldTurn, JournalStep, Message, Metrics, NewSession, NewSteps, NewTurn, Operation, Owner, Page, Park, Parking,
-    Session, Store, StoreError, Turn,
+    Session, SharedStore, Store, StoreError, Turn,
 };
 use threads::Threads;
 
@@ -199,5 +202,10 @@ impl Store for Sqlite {
 
     async fn queued_turns(&self) -> Result<u64, StoreError> {
         self.threads.read(Operation::TurnQueued, turn_claims::queued).await
+    }
+
+    /// Every call goes to the threads in any case, and none of them waits for a network.
+    fn aside(&self, _: Duration) -> SharedStore {
+        Arc::new(self.clone())
     }
 }

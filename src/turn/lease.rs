@@ -3,10 +3,16 @@
 //! A holder that could not say so for two thirds of a lease stops emitting: before another node can have taken the turn,
 //! this one is silent. It speaks again only when the store confirms that the turn is still its own.
 
+use std::convert::Infallible;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
+use std::{io, thread};
 
+use tokio::sync::oneshot;
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use crate::store::SharedStore;
 
 use super::{Turns, log_store};
 
@@ -34,28 +40,45 @@ impl Lease {
     }
 }
 
-/// Renews until the node stops.
-pub(super) async fn keep(turns: Turns) {
-    let inner = &turns.0;
-    let mut ticks = tokio::time::interval(inner.config.lease / 3);
+/// Renews until the node stops, or its runtime ends.
+///
+/// On a thread with a runtime and a connection of its own: a node whose other threads are all busy must not look dead.
+pub(super) fn keep(turns: &Turns) -> io::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let (renewing, stop) = (turns.clone(), CancellationToken::new());
+    let (ended, has_ended) = oneshot::channel::<Infallible>();
+    let guard = stop.clone().drop_guard();
+    thread::Builder::new().name("leases".to_owned()).spawn(move || {
+        runtime.block_on(stop.run_until_cancelled(renew_for_ever(&renewing)));
+        drop(ended);
+    })?;
+    let stopped = turns.0.stop.clone();
+    turns.0.tasks.spawn(async move {
+        stopped.cancelled().await;
+        drop(guard);
+        // Nothing is ever sent: it fails when the thread is done.
+        let _ = has_ended.await;
+    });
+    Ok(())
+}
+
+async fn renew_for_ever(turns: &Turns) -> Infallible {
+    let period = turns.0.config.lease / 3;
+    let store = turns.0.store.aside(period);
+    let mut ticks = tokio::time::interval(period);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
-        tokio::select! {
-            () = inner.stop.cancelled() => return,
-            _ = ticks.tick() => renew(&turns).await,
-        }
+        ticks.tick().await;
+        renew(turns, &store).await;
     }
 }
 
-async fn renew(turns: &Turns) {
+/// Asks even when nothing runs here, so that the connection is there when something does.
+async fn renew(turns: &Turns, store: &SharedStore) {
     let inner = &turns.0;
     let asked_at = Instant::now();
     let held = inner.holdings.turns();
-    if held.is_empty() {
-        inner.lease.renewed(asked_at);
-        return;
-    }
-    match inner.store.renew_leases(&turns.claim(), &held).await {
+    match store.renew_leases(&turns.claim(), &held).await {
         Ok(renewed) => {
             inner.lease.renewed(asked_at);
             inner.metrics.renewals.with_label_values(&["renewed"]).inc();

@@ -1,13 +1,17 @@
 //! Who runs a turn, and what a turn costs the store and the bus.
 
-use std::time::Duration;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
 
+use async_trait::async_trait;
 use prometheus::Registry;
 use serde_json::json;
 use switchboard::ids::NodeId;
-use switchboard::model::{Script, Scripted};
-use switchboard::node::{Config, Role};
+use switchboard::model::{ChatMessage, Deltas, Model, ModelError, Prompt, Script, Scripted};
+use switchboard::node::{Config, ModelChoice, Role, StoreChoice};
 use switchboard::store::Claim;
+use tokio::task::JoinHandle;
+use tokio_postgres::{Client, NoTls};
 
 use crate::support::eventually::assert_eventually;
 use crate::support::node::{Shared, TestNode};
@@ -153,13 +157,91 @@ async fn a_holder_that_lost_its_turn_says_nothing_more_and_the_new_one_answers()
     first.stop().await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_whose_threads_are_all_busy_keeps_its_turn() {
+    let (script, gate) = Script::saying(["still ", "mine"]).gated();
+    let shared = Shared::real(&Scripted::new([script])).await;
+    let mut config = shared.config(Role::All);
+    config.turn.lease = Duration::from_secs(1);
+    let other = TestNode::start(Config { role: Role::Runner, ..config.clone() }).await;
+    // One thread, so that one task that does not give it back stops all of the node's others.
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    let node = runtime.spawn(TestNode::start(config)).await.unwrap();
+    let mut client = node.connect().await;
+    let session = client.session().await;
+    client.say(&session, "r1", "hi").await;
+    gate.open();
+    client.expect("stream_token").await;
+    let (let_go, held) = std::sync::mpsc::channel::<()>();
+    let busy = runtime.spawn(async move { held.recv().is_err() });
+    let (epoch, leased_until) = running(&shared).await;
+    assert_eventually("two more leases were begun", Duration::from_secs(20), async || {
+        let (now, renewed_until) = running(&shared).await;
+        assert_eq!(now, epoch, "the turn was taken");
+        renewed_until > leased_until + Duration::from_secs(2)
+    })
+    .await;
+    drop(let_go);
+    assert!(busy.await.unwrap());
+    gate.open_all();
+    let turn = client.turn("r1").await;
+    assert_eq!(turn.end["data"]["data"]["response"]["responseParts"], json!(["still mine"]));
+    assert_eq!(other.metric("switchboard_turns_total", &[]), 0.0);
+    runtime.spawn(node.stop()).await.unwrap();
+    runtime.shutdown_background();
+    other.stop().await;
+}
+
+/// The epoch of the running turn, and when its lease runs out.
+async fn running(shared: &Shared) -> (i64, SystemTime) {
+    let (client, connection) = connect(shared).await;
+    let row =
+        client.query_one("select epoch, lease_until from turns where state = 'running'", &[]).await.expect("it runs");
+    drop(client);
+    connection.await.unwrap().unwrap();
+    (row.get(0), row.get(1))
+}
+
+/// Panics at the word "poison"; else answers as it was told to.
+struct Poisonous(Scripted);
+
+#[async_trait]
+impl Model for Poisonous {
+    async fn answer(&self, prompt: Prompt) -> Result<Deltas, ModelError> {
+        assert!(prompt.messages.last() != Some(&ChatMessage::User("poison".to_owned())), "poisoned on purpose");
+        self.0.answer(prompt).await
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_turn_that_panics_whoever_runs_it_fails_in_plain_words_and_the_node_lives() {
+    let mut config = Shared::real(&Scripted::default()).await.config(Role::All);
+    config.model = ModelChoice::Given(Arc::new(Poisonous(Scripted::new([Script::saying(["alive"])]))));
+    config.turn.lease = Duration::from_millis(300);
+    config.turn.sweep = Duration::from_millis(100);
+    let node = TestNode::start(config).await;
+    let mut client = node.connect().await;
+    let session = client.session().await;
+    client.say(&session, "r1", "poison").await;
+    let end = client.turn("r1").await.end;
+    assert_eq!((&end["type"], &end["error"]["code"]), (&json!("error"), &json!("AGENT_ERROR")));
+    assert_eq!(client.converse(&session, "r2", "still there?").await.text, "alive");
+    assert_eq!(node.metric("switchboard_turns_in_flight", &[]), 0.0);
+    node.stop().await;
+}
+
 /// Gives the running turn to another holder, behind the node's back.
 pub async fn steal(shared: &Shared, thief: NodeId) {
-    let switchboard::node::StoreChoice::Postgres(config) = &shared.store else { panic!("not on Postgres") };
-    let (client, connection) = tokio_postgres::connect(config.url.expose(), tokio_postgres::NoTls).await.unwrap();
-    let connection = tokio::spawn(connection);
+    let (client, connection) = connect(shared).await;
     let sql = "update turns set holder = $1, epoch = epoch + 1, lease_until = now() + interval '1 minute' where state = 'running'";
     assert_eq!(client.execute(sql, &[&thief.0]).await.unwrap(), 1);
     drop(client);
     connection.await.unwrap().unwrap();
+}
+
+/// A connection to the database behind the nodes' backs, and what drives it.
+async fn connect(shared: &Shared) -> (Client, JoinHandle<Result<(), tokio_postgres::Error>>) {
+    let StoreChoice::Postgres(config) = &shared.store else { panic!("not on Postgres") };
+    let (client, connection) = tokio_postgres::connect(config.url.expose(), NoTls).await.unwrap();
+    (client, tokio::spawn(connection))
 }

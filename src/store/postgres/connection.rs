@@ -28,6 +28,8 @@ pub(super) type Parameters<'a> = &'a [&'a (dyn ToSql + Sync)];
 #[derive(Clone)]
 pub(super) struct Connections {
     pool: Pool,
+    /// One connection, for [`Connections::aside`]; opened when it is first used.
+    apart: Pool,
     pub(super) metrics: Metrics,
     /// How long a call waits for the server's answer before it takes the connection for dead.
     pub(super) answer_timeout: Duration,
@@ -42,29 +44,20 @@ enum Failure {
 }
 
 impl Connections {
-    pub(super) fn new(config: Config, metrics: Metrics) -> Result<Self, StoreError> {
-        let parsed = config.parse()?;
-        let manager_config = ManagerConfig { recycling_method: RecyclingMethod::Fast };
-        let manager = if parsed.get_ssl_mode() == SslMode::Require {
-            Manager::from_config(parsed, tls::connector(config.ca_file.as_deref())?, manager_config)
-        } else {
-            Manager::from_config(parsed, NoTls, manager_config)
-        };
-        let pool = Pool::builder(manager)
-            .max_size(config.pool_size)
-            .wait_timeout(Some(config.wait_timeout))
-            .create_timeout(Some(config.create_timeout))
-            .recycle_timeout(Some(config.recycle_timeout))
-            .runtime(Runtime::Tokio1)
-            .build()
-            .map_err(|error| StoreError::Internal(error.to_string()))?;
-        let weak = pool.weak();
+    pub(super) fn new(config: &Config, metrics: Metrics) -> Result<Self, StoreError> {
+        let (pool, apart) = (pool(config, config.pool_size)?, pool(config, 1)?);
+        let pools = [pool.weak(), apart.weak()];
         metrics.watch_connections(move || {
-            let status = weak.upgrade()?.status();
-            let idle = status.available.min(status.size);
-            Some(ConnectionCounts { idle, used: status.size - idle, waiting: status.waiting })
+            pools.iter().filter_map(|pool| pool.upgrade()).map(|pool| counts(&pool)).reduce(|one, other| one + other)
         });
-        Ok(Self { pool, metrics, answer_timeout: config.answer_timeout() })
+        Ok(Self { pool, apart, metrics, answer_timeout: config.answer_timeout() })
+    }
+
+    /// The same over the one connection that is kept for a runtime of its own: what drives a connection is a task of the
+    /// runtime that opened it.
+    pub(super) fn aside(&self, patience: Duration) -> Self {
+        let answer_timeout = patience.min(self.answer_timeout);
+        Self { pool: self.apart.clone(), answer_timeout, ..self.clone() }
     }
 
     /// Runs one statement, which is one transaction: prepared once per connection, timed and counted by name, repeated at
@@ -130,6 +123,30 @@ impl Connections {
             error::classify_pool(&error)
         })
     }
+}
+
+fn pool(config: &Config, size: usize) -> Result<Pool, StoreError> {
+    let parsed = config.parse()?;
+    let manager_config = ManagerConfig { recycling_method: RecyclingMethod::Fast };
+    let manager = if parsed.get_ssl_mode() == SslMode::Require {
+        Manager::from_config(parsed, tls::connector(config.ca_file.as_deref())?, manager_config)
+    } else {
+        Manager::from_config(parsed, NoTls, manager_config)
+    };
+    Pool::builder(manager)
+        .max_size(size)
+        .wait_timeout(Some(config.wait_timeout))
+        .create_timeout(Some(config.create_timeout))
+        .recycle_timeout(Some(config.recycle_timeout))
+        .runtime(Runtime::Tokio1)
+        .build()
+        .map_err(|error| StoreError::Internal(error.to_string()))
+}
+
+fn counts(pool: &Pool) -> ConnectionCounts {
+    let status = pool.status();
+    let idle = status.available.min(status.size);
+    ConnectionCounts { idle, used: status.size - idle, waiting: status.waiting }
 }
 
 async fn execute(
