@@ -8,6 +8,7 @@ use switchboard::chaos::{self, plan::Fault};
 use switchboard::config::{AgentsCommand, ChaosOptions, Cli, Command, Options};
 use switchboard::dev::DevCluster;
 use switchboard::{agents, node, protocol, shutdown};
+use tokio_util::sync::CancellationToken;
 
 /// Measured with 3,000 idle sessions on NATS: 9 % less resident memory a session than the C library's allocator, and no more
 /// time a token.
@@ -55,10 +56,18 @@ async fn serve(options: &Options) -> Done {
         node.internal_address()
     ));
     shutdown::requested().await?;
+    let hurry = CancellationToken::new();
     tokio::select! {
-        () = node.stop() => Ok(()),
-        again = shutdown::requested() => again.map_err(Into::into),
+        () = node.stop(hurry.clone()) => Ok(()),
+        failed = hurry_when_asked_again(&hurry) => failed.map_err(Into::into),
     }
+}
+
+/// A second request to end means: now. Turns are given back all the same.
+async fn hurry_when_asked_again(hurry: &CancellationToken) -> std::io::Result<()> {
+    shutdown::requested().await?;
+    hurry.cancel();
+    std::future::pending().await
 }
 
 async fn migrate(options: &Options) -> Done {

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use prometheus::Registry;
 use tokio::net::TcpListener;
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -232,16 +232,16 @@ impl Node {
         &self.registry
     }
 
-    /// Stops: not ready at once, connections closed with 1012, then waits for the turns that run, at most the drain time;
-    /// what still runs then goes on elsewhere.
-    pub async fn stop(self) {
+    /// Stops: not ready at once, connections closed with 1012, then waits for the turns that run, at most the drain time or
+    /// until `hurry`; what still runs then goes on elsewhere.
+    pub async fn stop(self, hurry: CancellationToken) {
         let deadline = Instant::now() + self.drain;
         tracing::info!(node.id = %self.id, "node stops");
         self.health.drain();
         self.turns.stop_accepting();
         self.public.stop().await;
-        self.sockets.close_all().await;
-        self.turns.drain(deadline.saturating_duration_since(Instant::now())).await;
+        hurry.run_until_cancelled(self.sockets.close_all()).await;
+        self.turns.drain(hurry.run_until_cancelled(sleep_until(deadline))).await;
         self.bus.flush().await;
         self.internal.stop().await;
         self.stop.cancel();

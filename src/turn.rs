@@ -49,6 +49,9 @@ use lease::Lease;
 use slots::Slots;
 use streams::Streams;
 
+/// How long turns that are given back may take to end here: those that are writing to the store write to the end.
+const GIVE_UP_WITHIN: Duration = Duration::from_secs(3);
+
 /// How turns run.
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -176,24 +179,34 @@ impl Turns {
         self.0.slots.close();
     }
 
-    /// Waits until no turn runs here, at most `deadline`; then gives the rest back to the queue, for others to take at once.
-    pub async fn drain(&self, deadline: Duration) {
+    /// Waits until no turn runs here, or until `deadline`; then gives the rest back to the queue, for others to take at once.
+    pub async fn drain<T>(&self, deadline: impl Future<Output = T>) {
         self.stop_accepting();
         self.0.running.close();
-        if tokio::time::timeout(deadline, self.0.running.wait()).await.is_err() {
-            self.0.holdings.abandon_all();
-            self.0.running.wait().await;
-            match self.0.store.release_turns(self.0.node).await {
-                Ok(released) => {
-                    tracing::warn!(released, "turns given back to the queue at the deadline");
-                    (0..released).for_each(|_| self.wake_runner(None));
-                }
-                Err(error) => tracing::error!(%error, "turns not given back; they go on when their lease runs out"),
-            }
+        tokio::select! {
+            () = self.0.running.wait() => {}
+            _ = deadline => self.give_back().await,
         }
         self.0.stop.cancel();
         self.0.tasks.close();
         self.0.tasks.wait().await;
+    }
+
+    async fn give_back(&self) {
+        self.0.holdings.abandon_all();
+        if tokio::time::timeout(GIVE_UP_WITHIN, self.0.running.wait()).await.is_err() {
+            tracing::warn!(
+                left = self.0.running.len(),
+                "turns wait for the store; they go on when their lease runs out"
+            );
+        }
+        match self.0.store.release_turns(self.0.node).await {
+            Ok(released) => {
+                tracing::warn!(released, "turns given back to the queue at the deadline");
+                (0..released).for_each(|_| self.wake_runner(None));
+            }
+            Err(error) => tracing::error!(%error, "turns not given back; they go on when their lease runs out"),
+        }
     }
 
     fn claim(&self) -> Claim {

@@ -83,6 +83,58 @@ async fn sigterm_closes_sockets_with_1012_waits_for_the_turn_and_exits_with_0() 
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_turn_that_outlasts_the_drain_goes_on_elsewhere_and_costs_no_attempt() {
+    let gateway = ScriptedGateway::start().await;
+    let mut settings = cluster(&gateway).await;
+    settings.push(("DRAIN_SECONDS", "1".to_owned()));
+    a_turn_is_given_back(&gateway, &settings, &["-TERM"]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_second_sigterm_gives_turns_back_at_once() {
+    let gateway = ScriptedGateway::start().await;
+    let mut settings = cluster(&gateway).await;
+    settings.push(("DRAIN_SECONDS", "600".to_owned()));
+    a_turn_is_given_back(&gateway, &settings, &["-TERM", "-TERM"]).await;
+}
+
+/// Stops a node in the middle of a turn with these signals, and sees the turn end on another as its first attempt.
+async fn a_turn_is_given_back(gateway: &ScriptedGateway, settings: &[(&'static str, String)], signals: &[&str]) {
+    let mut stopping = Process::start(settings).await;
+    let mut client = Client::connect(stopping.address).await;
+    let session = client.session().await;
+    client.say(&session, "r1", "hi").await;
+    let mut call = gateway.expect_request().await;
+    call.send_text("cut ");
+    client.expect("stream_token").await;
+    let other = Process::start(settings).await;
+    let (first, more) = signals.split_first().expect("a signal");
+    stopping.signal(first).await;
+    assert_eq!(client.closed().await, Some(1012));
+    for signal in more {
+        stopping.signal(signal).await;
+    }
+
+    let mut client = Client::connect(other.address).await;
+    client.ask(json!({"action": "get_session", "requestId": "g", "sessionId": session["sessionId"]})).await;
+    let mut again = gateway.expect_request().await;
+    again.send_text("whole");
+    again.finish();
+    let turn = client.turn("r1").await;
+    assert_eq!(turn.end["data"]["data"]["response"]["responseParts"], json!(["whole"]));
+    let status = timeout(PATIENCE, stopping.child.wait()).await.expect("it exits").unwrap();
+    assert_eq!(status.code(), Some(0));
+
+    let (_, database) = settings.iter().find(|(name, _)| *name == "DATABASE_URL").expect("a database");
+    let (store, connection) = tokio_postgres::connect(database, tokio_postgres::NoTls).await.unwrap();
+    let connection = tokio::spawn(connection);
+    let row = store.query_one("select epoch, attempt from turns", &[]).await.unwrap();
+    assert_eq!((row.get::<_, i64>(0), row.get::<_, i32>(1)), (2, 1));
+    drop(store);
+    connection.await.unwrap().unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_killed_node_loses_no_turn() {
     let gateway = ScriptedGateway::start().await;
     let settings = cluster(&gateway).await;

@@ -9,6 +9,7 @@ use switchboard::node::{BusChoice, Config, ModelChoice, Node, Role, StoreChoice}
 use switchboard::secret::Secret;
 use switchboard::store::{postgres, sqlite};
 use switchboard::{agent, http, session, socket, turn};
+use tokio_util::sync::CancellationToken;
 
 use super::client::Client;
 use super::services;
@@ -146,7 +147,7 @@ impl TestNode {
     /// Stops the node as SIGTERM would.
     pub async fn stop(mut self) {
         if let Some(node) = self.node.take() {
-            node.stop().await;
+            node.stop(CancellationToken::new()).await;
         }
     }
 }
