@@ -49,6 +49,8 @@ pub enum BusChoice {
     Shared(LocalHub),
     /// NATS.
     Nats(Box<NatsConfig>),
+    /// One made elsewhere.
+    Given(SharedBus),
 }
 
 /// Which model.
@@ -266,6 +268,7 @@ impl BusChoice {
     async fn open(self, registry: &Registry) -> Result<SharedBus, StartError> {
         Ok(match self {
             Self::Alone => Arc::new(LocalBus::new(bus::Metrics::register(registry)?)),
+            Self::Given(bus) => bus,
             Self::Shared(hub) => Arc::new(hub.bus(bus::Metrics::register(registry)?)),
             Self::Nats(config) => {
                 let metrics = bus::Metrics::register(registry)?;

@@ -15,6 +15,7 @@ mod chaos;
 mod conversation;
 mod dev;
 mod documents;
+mod gaps;
 mod gateway;
 mod health;
 mod leases;
