@@ -6,8 +6,9 @@
 use serde::{Deserialize, Serialize};
 use tokio_tungstenite::tungstenite::Utf8Bytes;
 
-/// The most text that one collapsed piece carries, in bytes: a frame that a browser can show at once.
-const MAX_COLLAPSED_BYTES: usize = 64 * 1024;
+/// The most text that one collapsed piece carries, in bytes: little enough that a client whose connection breaks all the time
+/// keeps what it got.
+const MAX_COLLAPSED_BYTES: usize = 16 * 1024;
 
 /// Which of a turn's two texts a piece appends to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -16,6 +16,8 @@ use tokio_postgres::{Client, NoTls};
 use crate::support::eventually::assert_eventually;
 use crate::support::node::{Shared, TestNode};
 
+const PATIENCE: Duration = Duration::from_secs(20);
+
 const OPERATIONS: &str = "switchboard_store_operations_total";
 
 #[tokio::test(flavor = "multi_thread")]
@@ -158,6 +160,47 @@ async fn a_holder_that_lost_its_turn_says_nothing_more_and_the_new_one_answers()
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_a_replaced_holder_says_and_writes_is_refused_and_counted() {
+    let (old_script, old_gate) = Script::saying(["old ", "never"]).gated();
+    let (new_script, new_gate) = Script::saying(["new ", "answer"]).gated();
+    let shared = Shared::real(&Scripted::new([old_script, new_script])).await;
+    let mut config = shared.config(Role::Runner);
+    // So long that it does not ask whether the turn is still its own.
+    config.turn.lease = Duration::from_secs(600);
+    let (edge, old) = (shared.start(Role::Edge).await, TestNode::start(config).await);
+    let mut client = edge.connect().await;
+    let session = client.session_with(json!({"supports": ["stream_resume"]})).await;
+    client.say(&session, "r1", "hi").await;
+    old_gate.open();
+    assert_eq!(client.expect("stream_token").await["token"], "old ");
+    let thief = NodeId::new();
+    steal(&shared, thief).await;
+    let store = shared.store.clone().open(&Registry::new()).await.unwrap();
+    assert_eq!(store.release_turns(thief).await.unwrap(), 1);
+    let new = shared.start(Role::Runner).await;
+    assert_eq!(client.expect("turn_restarted").await["epoch"], 3);
+    new_gate.open();
+    assert_eq!(client.expect("stream_token").await["token"], "new ");
+
+    old_gate.open_all();
+    assert_eventually("the frames are refused", PATIENCE, async || {
+        edge.metric("switchboard_fenced_frames_total", &[]) >= 1.0
+    })
+    .await;
+    assert_eventually("the ending is refused", PATIENCE, async || {
+        old.metric("switchboard_fenced_writes_total", &[]) == 1.0
+    })
+    .await;
+    new_gate.open_all();
+    let turn = client.turn("r1").await;
+    assert_eq!(turn.text, "answer");
+    assert_eq!(turn.end["data"]["data"]["response"]["responseParts"], json!(["new answer"]));
+    for node in [edge, old, new] {
+        node.stop().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_node_whose_threads_are_all_busy_keeps_its_turn() {
     let (script, gate) = Script::saying(["still ", "mine"]).gated();
     let shared = Shared::real(&Scripted::new([script])).await;
@@ -175,7 +218,7 @@ async fn a_node_whose_threads_are_all_busy_keeps_its_turn() {
     let (let_go, held) = std::sync::mpsc::channel::<()>();
     let busy = runtime.spawn(async move { held.recv().is_err() });
     let (epoch, leased_until) = running(&shared).await;
-    assert_eventually("two more leases were begun", Duration::from_secs(20), async || {
+    assert_eventually("two more leases were begun", PATIENCE, async || {
         let (now, renewed_until) = running(&shared).await;
         assert_eq!(now, epoch, "the turn was taken");
         renewed_until > leased_until + Duration::from_secs(2)
