@@ -3,6 +3,7 @@
 //! No part of the system waits for a socket. A slow client costs its own position in a stream, and in the end its connection.
 
 mod connection;
+mod fragments;
 mod keepalive;
 mod metrics;
 
@@ -26,6 +27,9 @@ pub use metrics::{HandshakeResult, Metrics};
 
 use connection::Connection;
 use metrics::Open;
+
+/// Bytes that wait for more before they are written.
+const WRITE_BUFFER: usize = 4 * 1024;
 
 /// The limits of a connection.
 #[derive(Clone, Debug)]
@@ -96,12 +100,13 @@ impl Config {
     }
 
     /// Small buffers: a client's messages are small, and most connections are idle most of the time. The read buffer is
-    /// allocated with the connection, and grows for a larger message.
+    /// allocated with the connection, and grows for a larger message. The write buffer holds what is waiting to share a
+    /// packet, and one fragment.
     fn websocket(&self) -> WebSocketConfig {
         WebSocketConfig::default()
             .read_buffer_size(512)
-            .write_buffer_size(4 * 1024)
-            .max_write_buffer_size(1024 * 1024)
+            .write_buffer_size(WRITE_BUFFER)
+            .max_write_buffer_size(2 * (WRITE_BUFFER + fragments::MAX_BYTES))
             .max_message_size(Some(self.max_frame_bytes))
             .max_frame_size(Some(self.max_frame_bytes))
     }

@@ -23,6 +23,7 @@ use crate::session::{Answer, Client};
 use crate::turn::{Inbox, Reader};
 
 use super::Inner;
+use super::fragments;
 use super::keepalive::{Due, KeepAlive};
 use super::metrics::Overflow;
 
@@ -280,7 +281,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
         let metrics = &self.inner.metrics;
         metrics.frames_out.inc();
         metrics.bytes_out.inc_by(frame.len() as u64);
-        self.feed(Message::Text(frame)).await
+        for part in fragments::of(frame) {
+            self.feed(part).await?;
+        }
+        Ok(())
     }
 
     async fn feed(&mut self, message: Message) -> Result<(), End> {

@@ -6,13 +6,15 @@ use futures_util::future::join_all;
 use serde_json::json;
 use switchboard::limits::Rate;
 use switchboard::model::{Script, Scripted};
-use switchboard::node::Config;
+use switchboard::node::{Config, Role};
 use switchboard::{session, socket};
 use tokio_tungstenite::tungstenite::Message;
 
 use crate::support::client::{AGENT, Client, send_message};
 use crate::support::eventually::assert_eventually;
-use crate::support::node::{TestNode, config, given};
+use crate::support::node::{Shared, TestNode, config, given};
+
+const PATIENCE: Duration = Duration::from_secs(20);
 
 async fn node_with(limit: impl FnOnce(&mut Config)) -> TestNode {
     let mut config = Config { model: given(&Scripted::new([Script::saying(["ok"])])), ..config() };
@@ -137,16 +139,21 @@ async fn a_client_that_asks_for_nothing_is_closed_with_1001() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_reader_that_stops_is_closed_and_its_turn_goes_on_for_others() {
-    let long = "word ".repeat(1000);
+    let long = "word ".repeat(10_000);
     let script = Script::saying(std::iter::repeat_n(long.as_str(), 200));
     let mut config = Config { model: given(&Scripted::new([script])), ..config() };
     config.socket.write_timeout = Duration::from_millis(300);
+    // More than the kernel keeps for a connection.
+    config.agent.max_text_bytes = 16 * 1024 * 1024;
     let node = TestNode::start(config).await;
-    let (mut reader, mut stopped) = (node.connect().await, node.connect().await);
+    let (mut reader, mut stopped) = (node.connect().await, Client::connect_narrow(node.address()).await);
     let session = reader.session().await;
     stopped.ask(json!({"action": "get_session", "requestId": "g", "sessionId": session["sessionId"]})).await;
     let turn = reader.converse(&session, "r1", "talk").await;
     assert_eq!(turn.text.len(), long.len() * 200);
+    let overflow = |action| node.metric("switchboard_outbox_overflow_total", &[("action", action)]);
+    assert_eventually("the socket closes", PATIENCE, async || overflow("closed") == 1.0).await;
+    assert_eventually("it is gone", PATIENCE, async || node.metric("switchboard_sockets", &[]) == 1.0).await;
     drop(stopped);
     node.stop().await;
 }
@@ -162,4 +169,29 @@ async fn many_clients_at_once_are_all_served() {
     });
     assert!(join_all(clients).await.iter().all(|text| text == "ab"));
     node.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_of_megabytes_of_quotes_reaches_its_client_whole() {
+    let quotes = "\"\n".repeat(400_000);
+    let node = TestNode::alone(&Scripted::new([Script::saying([quotes.as_str()])])).await;
+    let mut client = node.connect().await;
+    let session = client.session().await;
+    let turn = client.converse(&session, "r1", "talk").await;
+    assert!(turn.text == quotes, "{} bytes instead of {}", turn.text.len(), quotes.len());
+    assert_eq!(turn.end["data"]["data"]["response"]["responseParts"][0].as_str().map(str::len), Some(quotes.len()));
+    node.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_of_megabytes_of_quotes_reaches_the_client_of_another_node() {
+    let quotes = "\"\n".repeat(400);
+    let shared = Shared::real(&Scripted::new([Script::saying(std::iter::repeat_n(quotes.as_str(), 1000))])).await;
+    let (edge, runner) = (shared.start(Role::Edge).await, shared.start(Role::Runner).await);
+    let mut client = edge.connect().await;
+    let session = client.session_with(json!({"supports": ["stream_resume"]})).await;
+    let turn = client.converse(&session, "r1", "talk").await;
+    assert!(turn.text == quotes.repeat(1000), "{} bytes", turn.text.len());
+    edge.stop().await;
+    runner.stop().await;
 }

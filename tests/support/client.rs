@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use futures_util::{SinkExt, StreamExt};
 use serde_json::{Value, json};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::protocol::CloseFrame;
@@ -44,7 +44,17 @@ impl Client {
 
     /// Connects, if the node lets it.
     pub async fn try_connect(address: SocketAddr) -> Result<Self, Box<dyn std::error::Error>> {
-        let tcp = TcpStream::connect(address).await?;
+        Self::over(TcpStream::connect(address).await?, address).await
+    }
+
+    /// Connects over a socket that takes little when nobody reads.
+    pub async fn connect_narrow(address: SocketAddr) -> Self {
+        let socket = TcpSocket::new_v4().expect("a socket");
+        socket.set_recv_buffer_size(4096).expect("a small buffer");
+        Self::over(socket.connect(address).await.expect("a connection"), address).await.expect("a WebSocket")
+    }
+
+    async fn over(tcp: TcpStream, address: SocketAddr) -> Result<Self, Box<dyn std::error::Error>> {
         tcp.set_nodelay(true)?;
         let (stream, _) = client_async(format!("ws://{address}/ws"), tcp).await?;
         Ok(Self { stream, skipped: VecDeque::new() })
