@@ -16,6 +16,7 @@ mod lease;
 mod lineage;
 mod metrics;
 mod peer;
+mod place;
 mod resume;
 mod run;
 mod slots;

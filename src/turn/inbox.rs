@@ -8,7 +8,8 @@ use tokio_tungstenite::tungstenite::Utf8Bytes;
 use crate::ids::{SocketId, TurnId};
 use crate::protocol::Event;
 
-use super::stream::{Read, TurnStream};
+use super::place::{Place, Told};
+use super::stream::TurnStream;
 
 /// A socket's side of the turns it reads. Bounded: one reader per conversation that it watches.
 pub struct Inbox {
@@ -53,17 +54,13 @@ pub struct Reader {
     stream: Arc<TurnStream>,
     inbox: Arc<Inbox>,
     view: View,
-    epoch: i64,
-    seq: u64,
-    /// Only the terminal frame is wanted, and a request for approval that nobody has answered: text was shown before that
-    /// this client cannot tell from new text.
-    only_end: bool,
+    place: Place,
     /// The client was sent a frame of it.
     spoken: bool,
-    ended: bool,
 }
 
 /// A frame for a client.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Outbound {
     /// The bytes of a text frame.
     pub frame: Utf8Bytes,
@@ -74,22 +71,21 @@ pub struct Outbound {
 impl Reader {
     /// Reads from the beginning.
     pub(super) fn whole(stream: Arc<TurnStream>, inbox: Arc<Inbox>, view: View) -> Self {
-        stream.wake_on_push(&inbox);
         let (epoch, _) = stream.position();
-        Self { stream, inbox, view, epoch, seq: 0, only_end: false, spoken: false, ended: false }
+        Self::from(stream, inbox, view, epoch, 0)
     }
 
     /// Reads what follows a position, for a client that shows which one it has.
     pub(super) fn from(stream: Arc<TurnStream>, inbox: Arc<Inbox>, view: View, epoch: i64, seq: u64) -> Self {
-        let mut reader = Self::whole(stream, inbox, view);
-        (reader.epoch, reader.seq) = (epoch, seq);
-        reader
+        stream.wake_on_push(&inbox);
+        Self { stream, inbox, view, place: Place::at(epoch, seq, view.numbered), spoken: false }
     }
 
     /// Reads only how the turn ends: for a client that may have seen part of the text on a connection it lost.
     pub(super) fn only_end(stream: Arc<TurnStream>, inbox: Arc<Inbox>, view: View) -> Self {
-        let mut reader = Self::whole(stream, inbox, view);
-        reader.only_end = true;
+        let (epoch, _) = stream.position();
+        let mut reader = Self::from(stream, inbox, view, epoch, 0);
+        reader.place = Place::only_end(epoch, view.numbered);
         reader
     }
 
@@ -117,42 +113,22 @@ impl Reader {
 
     /// The terminal frame was taken; nothing follows.
     pub fn has_ended(&self) -> bool {
-        self.ended
+        self.place.has_ended()
     }
 
     /// Takes the next frame, with as much text as is there; `None` until the bell rings again.
     pub fn take(&mut self) -> Option<Outbound> {
-        let outbound = self.next();
-        self.spoken |= outbound.is_some();
-        outbound
-    }
-
-    fn next(&mut self) -> Option<Outbound> {
-        while !self.ended {
-            match self.stream.read(self.epoch, self.seq, self.view.numbered) {
-                Read::Nothing => return None,
-                Read::Skip { seq } => self.seq = seq,
-                Read::Restarted { epoch } => {
-                    let told = self.seq > 0;
-                    (self.epoch, self.seq) = (epoch, 0);
-                    if told && self.view.numbered {
-                        let about = &self.stream.about;
-                        let frame = Event::turn_restarted(&about.request_id, self.stream.now_ms(), epoch).encode();
-                        return Some(Outbound { frame, collapsed: false });
-                    }
-                    self.only_end |= told;
-                }
-                Read::WentOn { epoch } => self.epoch = epoch,
-                Read::Frame { seq, frame, collapsed, ended, asks } => {
-                    self.seq = seq;
-                    self.ended = ended;
-                    if ended || asks || !self.only_end {
-                        return Some(Outbound { frame, collapsed });
-                    }
-                }
+        let (stream, numbered) = (&self.stream, self.view.numbered);
+        let outbound = match self.place.next(|epoch, seq| stream.read(epoch, seq, numbered)) {
+            Told::Nothing => return None,
+            Told::Frame(outbound) => outbound,
+            Told::Restarted(epoch) => {
+                let frame = Event::turn_restarted(&stream.about.request_id, stream.now_ms(), epoch).encode();
+                Outbound { frame, collapsed: false }
             }
-        }
-        None
+        };
+        self.spoken = true;
+        Some(outbound)
     }
 }
 

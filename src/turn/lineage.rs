@@ -11,7 +11,7 @@ use super::transcript::Piece;
 const FIRST_EPOCH: i64 = 1;
 
 /// Where the pieces of an epoch come from.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Lineage {
     /// The first epoch whose pieces, up to number `carried`, are the same.
     pub base: i64,
@@ -22,7 +22,7 @@ pub struct Lineage {
 }
 
 /// The transcript of a run up to the moment it was parked.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Parked {
     /// The epoch of that run.
     pub epoch: i64,
@@ -33,6 +33,7 @@ pub struct Parked {
 }
 
 /// What a remote node that attaches is given.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Attached {
     /// The holder's epoch.
     pub epoch: i64,

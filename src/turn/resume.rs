@@ -10,6 +10,7 @@ use crate::store::{Session, StoreError, Turn};
 use super::Turns;
 use super::follow::{self, Asked};
 use super::inbox::{Inbox, Reader, View};
+use super::stream::Resume;
 
 /// What a client that resumes gets.
 pub struct Resumed {
@@ -56,15 +57,12 @@ impl Turns {
         let complete = self.0.holdings.holds(turn.id)
             || stream.has_ended()
             || follow::ask(&self.0.streams, &stream).await != Asked::Unanswered;
-        let (epoch, newest) = stream.position();
-        let certain = turn.epoch <= epoch.max(1) && stream.lineage().is_certain(after);
-        // While nobody speaks for the turn (its holder is dead, or there is no way to it), this node cannot know how far it
-        // has come: the client may be right, and gets what there is from the beginning.
-        if certain && complete && after > newest {
-            return Err(ResumeError::Ahead { newest });
-        }
-        let exact = certain && after > 0 && after <= newest && stream.is_exact(after);
-        let begin = if exact { after } else { 0 };
+        let (verdict, (epoch, newest)) = stream.resume(turn.epoch, after, complete);
+        let (exact, begin) = match verdict {
+            Resume::Exactly => (true, after),
+            Resume::Anew => (false, 0),
+            Resume::Ahead => return Err(ResumeError::Ahead { newest }),
+        };
         let reader = Reader::from(stream, inbox.clone(), view, epoch, begin);
         Ok(Resumed { turn, position: (epoch, newest), exact, reader })
     }

@@ -3,6 +3,9 @@
 //! A turn's pieces are numbered 1, 2, 3 with no number left out, so a piece's number is its place. Text is kept once, as one
 //! string with marks; a reader that is far behind gets one piece with all the text it missed.
 
+use std::hash::{Hash, Hasher};
+use std::mem::discriminant;
+
 use serde::{Deserialize, Serialize};
 use tokio_tungstenite::tungstenite::Utf8Bytes;
 
@@ -11,7 +14,7 @@ use tokio_tungstenite::tungstenite::Utf8Bytes;
 const MAX_COLLAPSED_BYTES: usize = 16 * 1024;
 
 /// Which of a turn's two texts a piece appends to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Channel {
     /// The answer.
     Token,
@@ -20,7 +23,7 @@ pub enum Channel {
 }
 
 /// One numbered piece of a turn. The holder sends these to a node that attaches.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Piece {
     /// Text to append.
     Text(Channel, String),
@@ -31,13 +34,13 @@ pub enum Piece {
 }
 
 /// The pieces of one run (epoch) of a turn.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Transcript {
     text: String,
     entries: Vec<Entry>,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 enum Entry {
     /// Ends at this offset of the text; it begins where the text before it ended.
     Text(Channel, usize),
@@ -45,8 +48,18 @@ enum Entry {
     End(Utf8Bytes),
 }
 
+impl Hash for Entry {
+    fn hash<H: Hasher>(&self, hasher: &mut H) {
+        discriminant(self).hash(hasher);
+        match self {
+            Self::Text(channel, end) => (channel, end).hash(hasher),
+            Self::Event(frame) | Self::End(frame) => frame.as_str().hash(hasher),
+        }
+    }
+}
+
 /// What a reader at some position gets next.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Next<'a> {
     /// Text, of one channel, up to and including `seq`; collapsed from `seq - after` pieces.
     Text { seq: u64, channel: Channel, text: &'a str },

@@ -5,6 +5,7 @@ use crate::model::{ToolCall, Usage};
 use crate::protocol::Event;
 use crate::store::{Outcome, Park, Parking};
 
+use super::super::transcript::Piece;
 use super::{PARKED, Run, journal, log_store, patiently};
 
 impl Run {
@@ -18,7 +19,7 @@ impl Run {
             Event::write_confirmation_required(request_id, now, &call.name, description).encode(),
             Event::tool_call(request_id, now, &call.name, &call.arguments).encode(),
         ];
-        let parked = self.stream.to_park(&frames);
+        let parked = self.stream.to_park(frames.iter().map(|frame| Piece::Event(frame.to_string())));
         let body = match journal::asked(&parked) {
             Ok(body) => body,
             Err(error) => {

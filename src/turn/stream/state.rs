@@ -1,0 +1,302 @@
+//! What a node knows of one turn's stream, and every decision about it. Pure: no lock, no clock, no IO.
+//!
+//! [`super::TurnStream`] is a lock and wake-ups around this, and the model of a turn's life (`turn::model`) is built of the
+//! very same values: a decision that is taken elsewhere is one that nothing has checked.
+
+use tokio_tungstenite::tungstenite::Utf8Bytes;
+
+use crate::protocol;
+
+use super::super::lineage::{Attached, Lineage, Parked};
+use super::super::transcript::{Channel, Next, Piece, Transcript};
+
+/// The pieces of a turn that are here, and whose they are.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct State {
+    epoch: i64,
+    /// Some node runs the turn under this epoch: what an earlier run said, or still says, is shown to nobody.
+    fence: i64,
+    lineage: Lineage,
+    transcript: Transcript,
+    /// A remote node attached: frames must be published.
+    attached: bool,
+    /// Up to here the pieces are the holder's own. What follows was made from the stored answer.
+    exact_until: u64,
+}
+
+/// What became of a frame that the bus brought.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Offer {
+    /// It was the next one.
+    Applied,
+    /// It was here already.
+    Repeated,
+    /// It comes from a holder that another has replaced.
+    Fenced,
+    /// Frames before it are missing.
+    Gap,
+}
+
+/// What there is for a reader at some position.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Found<T> {
+    /// Nothing, for now.
+    Nothing,
+    /// A frame, or the text of several.
+    Frame {
+        /// The number of the last frame that it stands for.
+        seq: u64,
+        /// The frame.
+        frame: T,
+        /// It is the terminal one.
+        ended: bool,
+        /// A person's approval is asked for, and nothing shows that it was given.
+        asks: bool,
+    },
+    /// Numbers without text of their own.
+    Skip {
+        /// The last of them.
+        seq: u64,
+    },
+    /// Another holder goes on with the turn; what was read stays as it was.
+    WentOn {
+        /// Its epoch.
+        epoch: i64,
+    },
+    /// Another holder took the turn; its text starts again.
+    Restarted {
+        /// Its epoch.
+        epoch: i64,
+    },
+}
+
+/// Where a client that comes back reads on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Resume {
+    /// Right after the number that it shows.
+    Exactly,
+    /// At the beginning: the number may mean other text here than it did where the client saw it.
+    Anew,
+    /// Nowhere: the turn has not come so far.
+    Ahead,
+}
+
+impl Default for State {
+    /// Nothing is here. Epoch 0: no holder yet.
+    fn default() -> Self {
+        Self {
+            epoch: 0,
+            fence: 0,
+            lineage: Lineage::of(0),
+            transcript: Transcript::default(),
+            attached: false,
+            exact_until: u64::MAX,
+        }
+    }
+}
+
+impl State {
+    /// Begins a run: a later epoch than the one so far starts the text again, or goes on where the turn was parked. `false`:
+    /// a run of this epoch or a later one is here already, and nothing changes.
+    pub fn begin(&mut self, epoch: i64, parked: Option<Parked>) -> bool {
+        if epoch <= self.epoch {
+            return false;
+        }
+        match parked {
+            None => self.restart(epoch),
+            Some(parked) => {
+                self.go_on(epoch, parked.next_lineage(epoch));
+                self.append_missing(0, parked.pieces);
+            }
+        }
+        true
+    }
+
+    /// The store knows of a run under this epoch. What is here of an earlier one is not read any more, and no such piece is
+    /// taken: a holder that does not know yet that it was replaced must not be believed.
+    pub fn fence(&mut self, epoch: i64) {
+        self.fence = self.fence.max(epoch);
+    }
+
+    /// All pieces so far and those that are about to follow, for the time that the turn is parked.
+    pub fn to_park(&self, following: impl IntoIterator<Item = Piece>) -> Parked {
+        let mut pieces = self.transcript.pieces(0, usize::MAX);
+        pieces.extend(following);
+        Parked { epoch: self.epoch, lineage: self.lineage, pieces }
+    }
+
+    /// Appends what the run of this epoch made, and returns its number; `None`, and nothing is appended, when a later run
+    /// began here.
+    pub fn push(&mut self, epoch: i64, append: impl FnOnce(&mut Transcript) -> u64) -> Option<u64> {
+        (epoch == self.epoch).then(|| append(&mut self.transcript))
+    }
+
+    /// Takes a frame that the bus brought.
+    pub fn offer(&mut self, epoch: i64, seq: u64, piece: Piece) -> Offer {
+        if epoch < self.epoch.max(self.fence) {
+            return Offer::Fenced;
+        }
+        if epoch > self.epoch {
+            if seq > 1 {
+                // It may go on from what is here, or not: the holder knows.
+                return Offer::Gap;
+            }
+            self.restart(epoch);
+        }
+        let last = self.transcript.last_seq();
+        if seq <= last {
+            return Offer::Repeated;
+        }
+        if seq > last + 1 {
+            return Offer::Gap;
+        }
+        self.transcript.append(piece);
+        Offer::Applied
+    }
+
+    /// Takes pieces that the holder sent on request; says whether it is the holder.
+    pub fn heal(&mut self, attached: Attached) -> bool {
+        if attached.epoch < self.epoch.max(self.fence) {
+            return false;
+        }
+        if attached.epoch > self.epoch {
+            self.go_on(attached.epoch, attached.lineage);
+        }
+        self.append_missing(attached.after, attached.pieces);
+        true
+    }
+
+    /// Takes the transcript of a turn that was parked elsewhere; says whether it is as new as what is here.
+    pub fn restore(&mut self, parked: Parked) -> bool {
+        let Parked { epoch, lineage, pieces } = parked;
+        self.heal(Attached { epoch, lineage, after: 0, pieces, has_more: false })
+    }
+
+    /// Ends the stream with what the store has: the text this node missed, then the terminal frame as number `last_seq`.
+    /// `false`: it has ended already.
+    pub fn conclude(&mut self, epoch: i64, last_seq: u64, answer: &str, frame: String) -> bool {
+        if self.transcript.has_ended() {
+            return false;
+        }
+        if epoch > self.epoch {
+            self.restart(epoch);
+        }
+        self.exact_until = self.transcript.last_seq();
+        if let Some(missing) = answer.strip_prefix(self.transcript.text(Channel::Token).as_str())
+            && !missing.is_empty()
+        {
+            self.transcript.append_text(Channel::Token, missing);
+        }
+        while self.transcript.last_seq() + 1 < last_seq {
+            self.transcript.append_text(Channel::Token, "");
+        }
+        self.transcript.append(Piece::End(frame));
+        true
+    }
+
+    /// Marks that a remote node reads along, and gives it what it misses.
+    pub fn attach(&mut self, epoch: i64, after: u64, max_bytes: usize) -> Attached {
+        self.attached = true;
+        let last = self.transcript.last_seq();
+        let known = epoch == self.epoch || self.lineage.goes_on_from(epoch, after);
+        let after = if known { after.min(last) } else { 0 };
+        let pieces = self.transcript.pieces(after, max_bytes);
+        let has_more = after + (pieces.len() as u64) < last;
+        Attached { epoch: self.epoch, lineage: self.lineage, after, pieces, has_more }
+    }
+
+    /// A remote node reads along.
+    pub fn is_attached(&self) -> bool {
+        self.attached
+    }
+
+    /// The epoch and the number of the newest frame here.
+    pub fn position(&self) -> (i64, u64) {
+        (self.epoch, self.transcript.last_seq())
+    }
+
+    /// Where the pieces here come from.
+    pub fn lineage(&self) -> Lineage {
+        self.lineage
+    }
+
+    /// The text of the answer so far.
+    pub fn text(&self) -> String {
+        self.transcript.text(Channel::Token)
+    }
+
+    /// The terminal frame is here.
+    pub fn has_ended(&self) -> bool {
+        self.transcript.has_ended()
+    }
+
+    /// Where a client reads on that has every frame up to number `after`. `stored` is the turn's epoch in the store;
+    /// `complete` says that the turn's holder, or the store, told everything that there is.
+    ///
+    /// While nobody speaks for the turn (its holder is dead, or there is no way to it), this node cannot know how far it has
+    /// come: the client may be right, and gets what there is from the beginning.
+    pub fn resume(&self, stored: i64, after: u64, complete: bool) -> Resume {
+        let newest = self.transcript.last_seq();
+        let certain = stored <= self.epoch.max(1) && self.lineage.is_certain(after);
+        if certain && complete && after > newest {
+            return Resume::Ahead;
+        }
+        if certain && after > 0 && after <= newest && self.is_exact(after) { Resume::Exactly } else { Resume::Anew }
+    }
+
+    /// What there is for a reader that has `(epoch, seq)`.
+    pub fn read(&self, epoch: i64, seq: u64) -> Found<Next<'_>> {
+        if self.epoch < self.fence {
+            return Found::Nothing;
+        }
+        if epoch != self.epoch {
+            let now = self.epoch;
+            let same = self.lineage.goes_on_from(epoch, seq);
+            return if same { Found::WentOn { epoch: now } } else { Found::Restarted { epoch: now } };
+        }
+        let Some(next) = self.transcript.next(seq) else { return Found::Nothing };
+        let (last, ended, asks) = match &next {
+            Next::Text { seq, text: "", .. } => return Found::Skip { seq: *seq },
+            Next::Text { seq, .. } => (*seq, false, false),
+            Next::Event { seq, frame } => (*seq, false, self.asks(*seq, frame)),
+            Next::End { seq, .. } => (*seq, true, false),
+        };
+        Found::Frame { seq: last, frame: next, ended, asks }
+    }
+
+    /// This frame asks for approval, and at most what belongs to the request follows it.
+    fn asks(&self, seq: u64, frame: &Utf8Bytes) -> bool {
+        protocol::asks_for_approval(frame.as_ref()) && self.transcript.last_seq() <= seq + 1
+    }
+
+    /// What follows this position is what the holder sent after it: nothing was put together from the stored answer, or
+    /// only the terminal frame is missing.
+    fn is_exact(&self, after: u64) -> bool {
+        let only_end_follows = self.transcript.has_ended() && after + 1 >= self.transcript.last_seq();
+        after <= self.exact_until || only_end_follows
+    }
+
+    /// Turns to a later epoch, and keeps what is here if that is a beginning of it.
+    fn go_on(&mut self, epoch: i64, lineage: Lineage) {
+        if !lineage.goes_on_from(self.epoch, self.transcript.last_seq()) {
+            self.restart(epoch);
+        }
+        (self.epoch, self.lineage) = (epoch, lineage);
+    }
+
+    /// Appends those of the pieces behind position `after` that are not here yet.
+    fn append_missing(&mut self, after: u64, pieces: Vec<Piece>) {
+        let here = self.transcript.last_seq();
+        let Some(known) = here.checked_sub(after) else { return };
+        for piece in pieces.into_iter().skip(usize::try_from(known).unwrap_or(usize::MAX)) {
+            self.transcript.append(piece);
+        }
+    }
+
+    fn restart(&mut self, epoch: i64) {
+        self.epoch = epoch;
+        self.lineage = Lineage::of(epoch);
+        self.transcript = Transcript::default();
+        self.exact_until = u64::MAX;
+    }
+}
