@@ -6,6 +6,7 @@
 
 mod declared;
 mod journal;
+mod life;
 mod metrics;
 mod operation;
 pub mod postgres;
@@ -23,6 +24,7 @@ use crate::ids::{AgentId, ConversationId, NodeId, SessionId, TurnId};
 
 pub use declared::{Agent, DeclaredHeader, DeclaredTool};
 pub use journal::{ANSWERED, EXPIRED, JournalStep, NewSteps, Park, Parking, StepBody};
+pub use life::{Act, Life, Met};
 pub use metrics::Metrics;
 pub use operation::Operation;
 pub use types::*;

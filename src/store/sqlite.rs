@@ -7,6 +7,7 @@ mod config;
 mod conversations;
 mod error;
 mod journal;
+mod life;
 mod messages;
 mod migrate;
 mod open;
@@ -133,7 +134,9 @@ impl Store for Sqlite {
     }
 
     async fn release_turns(&self, holder: NodeId) -> Result<u64, StoreError> {
-        self.threads.write(Operation::TurnRelease, move |connection| turn_claims::release(connection, holder)).await
+        let now = self.now();
+        let release = move |connection: &_| turn_claims::release(connection, holder, now());
+        self.threads.write(Operation::TurnRelease, release).await
     }
 
     async fn cancel_turn(

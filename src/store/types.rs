@@ -269,6 +269,13 @@ pub struct Finish {
     pub last_seq: i64,
 }
 
+impl Finish {
+    /// The message that the turn ends with, if it has something to say.
+    pub(super) fn answer(&self) -> Option<MessageId> {
+        (!self.text.is_empty()).then_some(self.message)
+    }
+}
+
 /// The three ends of a turn.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
@@ -319,8 +326,8 @@ pub enum Finished {
     Fenced,
 }
 
-/// Where a turn stands in its life.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// Where a turn stands in its life; [`super::Life`] says how it gets from one to another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum TurnState {
     /// Waits for a free slot.
     Queued,
@@ -401,7 +408,7 @@ impl Turn {
         self.epoch == finish.epoch
             && self.state == finish.outcome.state()
             && self.last_seq == finish.last_seq
-            && answer == (!finish.text.is_empty()).then_some(finish.message)
+            && answer == finish.answer()
     }
 }
 

@@ -1,34 +1,30 @@
 //! Who runs a turn: claims, leases, and the queue.
 
-use std::time::Duration;
-
 use rusqlite::{Connection, Row, params};
 
 use crate::ids::{AgentId, ConversationId, NodeId, SessionId, TurnId};
-use crate::store::{Claim, ClaimedTurn, HeldTurn, StoreError};
+use crate::store::{Act, Claim, ClaimedTurn, HeldTurn, Met, StoreError};
 
-use super::row::{all, column, first, id};
+use super::life;
+use super::row::{all, column, first, id, id_option};
 
-const CLAIM: &str = "\
--- turn.claim
-update turns
-set state = 'running', epoch = epoch + 1, attempt = attempt + 1, holder = ?1, lease_until = ?2
-where id = coalesce(
-    (select id from turns where state = 'running' and lease_until < ?3 order by lease_until limit 1),
-    (select id from turns where state = 'queued' order by created_at, id limit 1))
-returning id, conversation_id, session_id, agent_id, request_id, model, traceparent, epoch, attempt, cancel_requested";
+// First the one whose lease ran out longest ago.
+const FREE: &str = "\
+-- turn.claim: free
+select coalesce(
+    (select id from turns where state = 'running' and lease_until < ?1 order by lease_until limit 1),
+    (select id from turns where state = 'queued' order by created_at, id limit 1)) as id";
 
-const RENEW: &str = "\
--- turn.renew
-update turns
-set lease_until = ?2
-where holder = ?1 and state = 'running' and id in (select value from json_each(?3))
-returning id, epoch, cancel_requested";
+const CLAIMED: &str = "\
+-- turn.claim: claimed
+select id, conversation_id, session_id, agent_id, request_id, model, traceparent, epoch, attempt, cancel_requested
+from turns
+where id = ?1";
 
-const RELEASE: &str = "\
--- turn.release
-update turns
-set state = 'queued', holder = null, lease_until = null, attempt = attempt - 1
+const RUN_BY: &str = "\
+-- turn.release: run by
+select id
+from turns
 where holder = ?1 and state = 'running'";
 
 const QUEUED: &str = "\
@@ -38,7 +34,10 @@ from turns
 where state = 'queued'";
 
 pub(super) fn claim(connection: &Connection, claim: Claim, now: i64) -> Result<Option<ClaimedTurn>, StoreError> {
-    first(connection, CLAIM, params![claim.holder.to_string(), lease_end(now, claim.lease), now], claimed)
+    let free = first(connection, FREE, params![now], |row| id_option(row, "turns", "id"))?.flatten();
+    let Some(turn) = free.map(TurnId) else { return Ok(None) };
+    life::apply(connection, turn, Act::Claim(&claim), now)?;
+    first(connection, CLAIMED, params![turn.to_string()], claimed)
 }
 
 pub(super) fn renew(
@@ -47,18 +46,21 @@ pub(super) fn renew(
     turns: &[TurnId],
     now: i64,
 ) -> Result<Vec<HeldTurn>, StoreError> {
-    let turns = serde_json::json!(turns).to_string();
-    all(connection, RENEW, params![claim.holder.to_string(), lease_end(now, claim.lease), turns], |row| {
-        Ok(HeldTurn {
-            id: TurnId(id(row, "turns", "id")?),
-            epoch: column(row, "turns", "epoch")?,
-            cancel_requested: column(row, "turns", "cancel_requested")?,
-        })
-    })
+    let mut held = Vec::new();
+    for turn in turns {
+        if let Met::Held { epoch, cancel_requested, .. } = life::apply(connection, *turn, Act::Renew(&claim), now)? {
+            held.push(HeldTurn { id: *turn, epoch, cancel_requested });
+        }
+    }
+    Ok(held)
 }
 
-pub(super) fn release(connection: &Connection, holder: NodeId) -> Result<u64, StoreError> {
-    Ok(connection.prepare_cached(RELEASE)?.execute(params![holder.to_string()])? as u64)
+pub(super) fn release(connection: &Connection, holder: NodeId, now: i64) -> Result<u64, StoreError> {
+    let held = all(connection, RUN_BY, params![holder.to_string()], |row| Ok(TurnId(id(row, "turns", "id")?)))?;
+    for turn in &held {
+        life::apply(connection, *turn, Act::Release(holder), now)?;
+    }
+    Ok(held.len() as u64)
 }
 
 pub(super) fn queued(connection: &Connection) -> Result<u64, StoreError> {
@@ -79,9 +81,4 @@ fn claimed(row: &Row<'_>) -> Result<ClaimedTurn, StoreError> {
         attempt: column(row, "turns", "attempt")?,
         cancel_requested: column(row, "turns", "cancel_requested")?,
     })
-}
-
-/// When a lease that begins now ends, in microseconds since 1970.
-pub(super) fn lease_end(now: i64, lease: Duration) -> i64 {
-    now.saturating_add(i64::try_from(lease.as_micros()).unwrap_or(i64::MAX))
 }

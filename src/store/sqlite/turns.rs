@@ -5,19 +5,18 @@ use rusqlite::{Connection, Row, params};
 use crate::ids::{ConversationId, MessageId, NodeId, SessionId, TurnId};
 use crate::store::text::{clean, clean_option, preview};
 use crate::store::{
-    Acceptance, Answer, Cancellation, Direction, Finish, Finished, NewTurn, StoreError, Turn, TurnState, TurnUsage,
+    Acceptance, Act, Answer, Cancellation, Direction, Finish, Finished, Life, Met, NewTurn, StoreError, Turn,
+    TurnState, TurnUsage,
 };
 
+use super::life;
 use super::row::{column, first, id, id_option, word};
-use super::turn_claims::lease_end;
 
 const ACCEPT: &str = "\
 -- turn.accept
 insert into turns (id, conversation_id, session_id, agent_id, request_id, model, traceparent,
                    state, epoch, attempt, holder, lease_until, created_at)
-values (?1, ?2, ?3, ?4, ?5, ?6, ?7,
-        case when ?8 is null then 'queued' else 'running' end,
-        ?8 is not null, ?8 is not null, ?8, ?9, ?10)
+values (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)
 on conflict do nothing
 returning id, epoch";
 
@@ -33,31 +32,24 @@ const SAY: &str = "\
 insert into messages (id, conversation_id, seq, direction, participant_id, text, created_at)
 values (?1, ?2, ?3, ?4, ?5, ?6, ?7)";
 
-const HELD: &str = "\
--- turn.finish: held
+const SPEAKER: &str = "\
+-- turn.finish: speaker
 select t.id, t.conversation_id, s.agent_participant_id
 from turns t
 join sessions s on s.id = t.session_id
-where t.id = ?1 and t.epoch = ?2 and t.holder = ?3 and t.state = 'running'";
+where t.id = ?1";
 
-const FINISH: &str = "\
+const USED: &str = "\
 -- turn.finish
 update turns
-set state = ?2, finished_at = ?9, holder = null, lease_until = null, error_code = ?3, last_seq = ?4,
-    prompt_tokens = ?5, completion_tokens = ?6, cost_usd = ?7, answer_message_id = ?8
+set prompt_tokens = ?2, completion_tokens = ?3, cost_usd = ?4
 where id = ?1";
 
-const CANCEL: &str = "\
--- turn.cancel
-update turns
-set cancel_requested = 1,
-    state = case when state = 'running' then state else 'cancelled' end,
-    finished_at = case when state = 'running' then null else ?3 end,
-    parked_until = null,
-    -- The terminal frame follows what was shown before the turn was parked.
-    last_seq = case when state = 'running' or last_seq = 0 then last_seq else last_seq + 1 end
-where conversation_id = ?1 and request_id = coalesce(?2, request_id) and state in ('queued', 'running', 'parked')
-returning id, state";
+const NAMED: &str = "\
+-- turn.named
+select id
+from turns
+where conversation_id = ?1 and request_id = coalesce(?2, request_id) and state in ('queued', 'running', 'parked')";
 
 /// The columns that [`turn`] reads.
 macro_rules! select_turn {
@@ -90,6 +82,7 @@ limit 1"
 
 pub(super) fn accept(connection: &Connection, new: &NewTurn, now: i64) -> Result<Acceptance, StoreError> {
     let request_id = clean(&new.request_id);
+    let life = Life::accepted(new.claim.as_ref(), now);
     let parameters = params![
         new.turn.to_string(),
         new.conversation.to_string(),
@@ -98,8 +91,11 @@ pub(super) fn accept(connection: &Connection, new: &NewTurn, now: i64) -> Result
         request_id,
         clean_option(&new.model),
         clean_option(&new.traceparent),
-        new.claim.map(|claim| claim.holder.to_string()),
-        new.claim.map(|claim| lease_end(now, claim.lease)),
+        life.state.as_str(),
+        life.epoch,
+        life.attempt,
+        life.holder.map(|holder| holder.to_string()),
+        life.lease_until,
         now,
     ];
     let Some(epoch) = first(connection, ACCEPT, parameters, |row| column(row, "turns", "epoch"))? else {
@@ -117,38 +113,36 @@ pub(super) fn accept(connection: &Connection, new: &NewTurn, now: i64) -> Result
     Ok(Acceptance::Accepted { epoch })
 }
 
-// Nobody else writes meanwhile, so what was true of the turn when it was looked at is still true when it is updated.
 pub(super) fn finish(connection: &Connection, finish: &Finish, now: i64) -> Result<Finished, StoreError> {
-    let key = params![finish.turn.to_string(), finish.epoch, finish.holder.to_string()];
-    let held = first(connection, HELD, key, |row| {
+    let Some(applied) = life::ask(connection, finish.turn, Act::Finish(finish), now)? else {
+        return Ok(Finished::Fenced);
+    };
+    if applied.changed {
+        if let Some(message) = applied.life.answer {
+            say_answer(connection, finish, message, now)?;
+        }
+        life::write(connection, finish.turn, &applied, now)?;
+        let TurnUsage { prompt_tokens, completion_tokens, cost_usd } = finish.usage;
+        let used = params![finish.turn.to_string(), prompt_tokens, completion_tokens, cost_usd];
+        connection.prepare_cached(USED)?.execute(used)?;
+    }
+    Ok(if applied.met == Met::Done { Finished::Committed } else { Finished::Fenced })
+}
+
+fn say_answer(connection: &Connection, finish: &Finish, message: MessageId, now: i64) -> Result<(), StoreError> {
+    let speaker = first(connection, SPEAKER, params![finish.turn.to_string()], |row| {
         Ok((id(row, "turns", "conversation_id")?, id(row, "sessions", "agent_participant_id")?))
     })?;
-    let Some((conversation, participant)) = held else {
-        let repeated = get(connection, finish.turn)?.is_some_and(|turn| turn.ended_by(finish));
-        return Ok(if repeated { Finished::Committed } else { Finished::Fenced });
+    let (conversation, participant) =
+        speaker.ok_or_else(|| StoreError::Internal(format!("no session of turn {}", finish.turn)))?;
+    let said = Said {
+        message,
+        conversation: conversation.to_string(),
+        direction: Direction::Outbound,
+        participant: participant.to_string(),
+        text: &finish.text,
     };
-    if !finish.text.is_empty() {
-        let said = Said {
-            message: finish.message,
-            conversation: conversation.to_string(),
-            direction: Direction::Outbound,
-            participant: participant.to_string(),
-            text: &finish.text,
-        };
-        say(connection, &said, now)?;
-    }
-    connection.prepare_cached(FINISH)?.execute(params![
-        finish.turn.to_string(),
-        finish.outcome.state().as_str(),
-        finish.outcome.error_code(),
-        finish.last_seq,
-        finish.usage.prompt_tokens,
-        finish.usage.completion_tokens,
-        finish.usage.cost_usd,
-        (!finish.text.is_empty()).then(|| finish.message.to_string()),
-        now,
-    ])?;
-    Ok(Finished::Committed)
+    say(connection, &said, now)
 }
 
 /// A message on its way in.
@@ -190,12 +184,22 @@ pub(super) fn cancel(
     request_id: Option<&str>,
     now: i64,
 ) -> Result<Cancellation, StoreError> {
-    let met = first(connection, CANCEL, params![conversation.to_string(), request_id.map(clean), now], |row| {
-        let turn = TurnId(id(row, "turns", "id")?);
-        let state = word(row, "turns", "state", TurnState::parse)?;
-        Ok(if state.is_final() { Cancellation::Cancelled { turn } } else { Cancellation::Requested { turn } })
-    })?;
-    Ok(met.unwrap_or(Cancellation::NothingRuns))
+    let Some(turn) = named(connection, conversation, request_id)? else { return Ok(Cancellation::NothingRuns) };
+    Ok(match life::apply(connection, turn, Act::Cancel, now)? {
+        Met::Done => Cancellation::Cancelled { turn },
+        Met::CancelRequested => Cancellation::Requested { turn },
+        Met::Held { .. } | Met::Refused => Cancellation::NothingRuns,
+    })
+}
+
+/// The conversation's active turn, if it goes by this request id (any, when there is none).
+pub(super) fn named(
+    connection: &Connection,
+    conversation: ConversationId,
+    request_id: Option<&str>,
+) -> Result<Option<TurnId>, StoreError> {
+    let parameters = params![conversation.to_string(), request_id.map(clean)];
+    first(connection, NAMED, parameters, |row| Ok(TurnId(id(row, "turns", "id")?)))
 }
 
 pub(super) fn get(connection: &Connection, id: TurnId) -> Result<Option<Turn>, StoreError> {
