@@ -4,6 +4,7 @@ mod claims;
 mod conversations;
 mod fixture;
 mod journal;
+mod life;
 mod messages;
 mod postgres;
 mod schema;
@@ -102,5 +103,8 @@ conformance! {
         a_parked_turn_is_cancelled_at_once,
         a_parked_turn_that_nobody_answered_in_time_fails,
         a_turn_that_somebody_stopped_is_not_parked,
+    }
+    life {
+        whatever_happens_to_a_turn_its_row_is_what_the_pure_function_says,
     }
 }

@@ -16,6 +16,8 @@ use uuid::Uuid;
 
 use crate::support::services;
 
+use super::life::Eye;
+
 /// Longer than any test: a lease that does not run out.
 pub const LONG: Duration = Duration::from_secs(3600);
 /// A lease that has run out by the next look.
@@ -111,6 +113,22 @@ impl Fixture {
                 let connection = rusqlite::Connection::open(folder.database()).map_err(|error| error.to_string())?;
                 connection.busy_timeout(Duration::from_secs(10)).map_err(|error| error.to_string())?;
                 connection.execute_batch(sql).map_err(|error| error.to_string())
+            }
+        }
+    }
+
+    /// A way to see rows beside the store.
+    pub async fn eye(&self) -> Eye {
+        match &self.database {
+            Database::Postgres(url) => {
+                let (client, connection) = tokio_postgres::connect(url, tokio_postgres::NoTls).await.unwrap();
+                tokio::spawn(connection);
+                Eye::Postgres(client)
+            }
+            Database::Sqlite(folder) => {
+                let connection = rusqlite::Connection::open(folder.database()).unwrap();
+                connection.busy_timeout(Duration::from_secs(10)).unwrap();
+                Eye::Sqlite(connection)
             }
         }
     }
