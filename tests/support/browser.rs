@@ -34,6 +34,9 @@ pub const ESCAPE: char = '\u{E00C}';
 /// What a person without it has to do.
 const MISSING: &str = "the tests of the chat page drive a real Chromium: apt-get install chromium chromium-driver";
 
+/// How often the driver is started before it counts as missing.
+const STARTS: usize = 5;
+
 /// Browsers at once: each takes a processor and 200 MB for itself.
 static PLACES: Semaphore = Semaphore::const_new(2);
 
@@ -255,7 +258,18 @@ struct Driver {
 }
 
 impl Driver {
+    /// Starts it. It takes a free port of IPv4 and then the same of IPv6, which may be another test's by then: it ends, and
+    /// is started again.
     async fn start() -> io::Result<Self> {
+        for _ in 1..STARTS {
+            if let Ok(driver) = Self::try_start().await {
+                return Ok(driver);
+            }
+        }
+        Self::try_start().await
+    }
+
+    async fn try_start() -> io::Result<Self> {
         let folder = tempfile::Builder::new().prefix("switchboard-browser-").tempdir()?.keep();
         let mut shell = Command::new("sh")
             .args(["-c", include_str!("browser.sh"), "browser.sh"])
