@@ -94,8 +94,9 @@ pub trait Store: Send + Sync + 'static {
     /// Gives every turn of this holder back to the queue, without consuming an attempt. Returns how many.
     async fn release_turns(&self, holder: NodeId) -> Result<u64, StoreError>;
 
-    /// Asks for the conversation's active turn to end, if it goes by this request id (any, when there is none): one that is
-    /// queued or parked is cancelled at once, a running one is marked for its holder.
+    /// Asks for the conversation's active turn to end, if it goes by this request id (any, when there is none): one that
+    /// nobody has begun is cancelled at once; every other is marked, for its holder or, when it has none, for the next, to
+    /// whom it is queued: what it has shown is kept.
     async fn cancel_turn(
         &self,
         conversation: ConversationId,

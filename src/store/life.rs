@@ -9,10 +9,11 @@
 //!   queued ───────────► running ───────────────► completed, failed, cancelled
 //!     ▲ │ ▲   release    │  │ ▲ claim, when the lease ran out: epoch + 1
 //!     │ │ └──────────────┘  │ └───┐
-//!     │ │ cancel            │ park
+//!     │ │ cancel, if it     │ park
+//!     │ │ never ran         │
 //!     │ └──────► cancelled  ▼
-//!     └────────────────── parked ──► cancelled (cancel), failed (expire)
-//!           answer
+//!     └────────────────── parked ──► failed (expire)
+//!        answer, cancel
 //! ```
 
 use std::time::Duration;
@@ -88,7 +89,7 @@ pub enum Met {
         /// Somebody asked for it to end.
         cancel_requested: bool,
     },
-    /// Somebody asked for it to end, which only its holder can do now: a cancel is marked, a park is not written.
+    /// Somebody asked for it to end, which only its holder can do, or the next one: a cancel is marked, a park is not written.
     CancelRequested,
     /// Nothing changed: the turn is not in a state for it, or is somebody else's.
     Refused,
@@ -165,11 +166,15 @@ impl Life {
                 self.cancel_requested = true;
                 Met::CancelRequested
             }
+            Act::Cancel if self.state == TurnState::Queued && self.epoch == 0 => {
+                self.cancel_requested = true;
+                self.leave(TurnState::Cancelled)
+            }
+            // A run that began may have shown something: only another run knows what, keeps it, and ends the turn after it.
             Act::Cancel if !self.state.is_final() => {
                 self.cancel_requested = true;
-                // The terminal frame follows what was shown before the turn was parked.
-                self.last_seq += i64::from(self.last_seq > 0);
-                self.leave(TurnState::Cancelled)
+                self.leave(TurnState::Queued);
+                Met::CancelRequested
             }
             Act::Claim(_)
             | Act::Renew(_)

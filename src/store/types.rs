@@ -236,8 +236,13 @@ pub struct HeldTurn {
 pub enum Cancellation {
     /// No active turn goes by that name.
     NothingRuns,
-    /// It was still queued, and is cancelled now.
+    /// Nobody had begun it, and it is cancelled now.
     Cancelled {
+        /// The turn.
+        turn: TurnId,
+    },
+    /// Nobody runs it, but somebody did: it is queued for a run that ends it.
+    Queued {
         /// The turn.
         turn: TurnId,
     },
@@ -246,6 +251,17 @@ pub enum Cancellation {
         /// The turn.
         turn: TurnId,
     },
+}
+
+impl Cancellation {
+    /// What it met, by the state that it left the turn in.
+    pub(super) fn met(turn: TurnId, state: TurnState) -> Self {
+        match state {
+            TurnState::Running => Self::Requested { turn },
+            TurnState::Queued | TurnState::Parked => Self::Queued { turn },
+            TurnState::Completed | TurnState::Failed | TurnState::Cancelled => Self::Cancelled { turn },
+        }
+    }
 }
 
 /// How a turn ends.

@@ -21,6 +21,7 @@ impl Turns {
         match inner.store.cancel_turn(conversation, request_id).await? {
             Cancellation::NothingRuns => {}
             Cancellation::Cancelled { turn } => self.tell_changed(conversation, turn),
+            Cancellation::Queued { .. } => self.wake_runner(None),
             Cancellation::Requested { turn } => {
                 let message = Outgoing { payload: HolderRequest::Cancel.encode(), traceparent: None };
                 if let Err(error) = inner.bus.request(&Subject::Turn(turn), message).await {

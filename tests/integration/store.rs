@@ -100,7 +100,7 @@ conformance! {
     journal {
         steps_are_kept_in_order_once_and_only_from_the_holder,
         a_parked_turn_takes_the_first_answer_and_is_claimed_again,
-        a_parked_turn_is_cancelled_at_once,
+        a_parked_turn_that_is_cancelled_is_left_to_a_run_that_keeps_what_was_shown,
         a_parked_turn_that_nobody_answered_in_time_fails,
         a_turn_that_somebody_stopped_is_not_parked,
     }

@@ -67,11 +67,10 @@ const CANCEL: &str = "\
 -- turn.cancel
 update turns
 set cancel_requested = true,
-    state = case when state = 'running' then state else 'cancelled' end,
-    finished_at = case when state = 'running' then null else now() end,
-    parked_until = null,
-    -- The terminal frame follows what was shown before the turn was parked.
-    last_seq = case when state = 'running' or last_seq = 0 then last_seq else last_seq + 1 end
+    -- A run that began may have shown something: only another run knows what, keeps it, and ends the turn after it.
+    state = case when state = 'running' then state when epoch = 0 then 'cancelled' else 'queued' end,
+    finished_at = case when epoch = 0 then now() end,
+    parked_until = null
 where conversation_id = $1 and request_id = coalesce($2, request_id) and state in ('queued', 'running', 'parked')
 returning id, state";
 
@@ -171,7 +170,7 @@ pub(super) async fn cancel(
     let read = |row: &Row| {
         let turn = TurnId(column(row, "turns", "id")?);
         let state = word(row, "turns", "state", TurnState::parse)?;
-        Ok(if state.is_final() { Cancellation::Cancelled { turn } } else { Cancellation::Requested { turn } })
+        Ok(Cancellation::met(turn, state))
     };
     Ok(met.first(read)?.unwrap_or(Cancellation::NothingRuns))
 }

@@ -185,11 +185,9 @@ pub(super) fn cancel(
     now: i64,
 ) -> Result<Cancellation, StoreError> {
     let Some(turn) = named(connection, conversation, request_id)? else { return Ok(Cancellation::NothingRuns) };
-    Ok(match life::apply(connection, turn, Act::Cancel, now)? {
-        Met::Done => Cancellation::Cancelled { turn },
-        Met::CancelRequested => Cancellation::Requested { turn },
-        Met::Held { .. } | Met::Refused => Cancellation::NothingRuns,
-    })
+    let Some(applied) = life::ask(connection, turn, Act::Cancel, now)? else { return Ok(Cancellation::NothingRuns) };
+    life::write(connection, turn, &applied, now)?;
+    Ok(Cancellation::met(turn, applied.life.state))
 }
 
 /// The conversation's active turn, if it goes by this request id (any, when there is none).

@@ -84,13 +84,15 @@ pub async fn a_parked_turn_takes_the_first_answer_and_is_claimed_again(fixture: 
     assert!(store.expire_turns(10).await.unwrap().is_empty());
 }
 
-pub async fn a_parked_turn_is_cancelled_at_once(fixture: Fixture) {
+pub async fn a_parked_turn_that_is_cancelled_is_left_to_a_run_that_keeps_what_was_shown(fixture: Fixture) {
     let (store, running) = (&fixture.store, Running::start(&fixture).await);
     store.park_turn(&running.park(LONG)).await.unwrap();
     let cancelled = fixture.other.cancel_turn(running.conversation, Some("r1")).await.unwrap();
-    assert_eq!(cancelled, Cancellation::Cancelled { turn: running.turn });
-    assert_eq!(running.state(&fixture).await, (TurnState::Cancelled, 4), "the ending has a number of its own");
+    assert_eq!(cancelled, Cancellation::Queued { turn: running.turn });
+    assert_eq!(running.state(&fixture).await, (TurnState::Queued, 3));
     assert_eq!(store.answer_turn(running.conversation, None, true).await.unwrap(), None);
+    let claimed = store.claim_turn(&claim(NodeId::new(), LONG)).await.unwrap().unwrap();
+    assert_eq!((claimed.id, claimed.epoch, claimed.cancel_requested), (running.turn, 2, true));
 }
 
 pub async fn a_parked_turn_that_nobody_answered_in_time_fails(fixture: Fixture) {

@@ -205,7 +205,7 @@ impl<'a> Twins<'a> {
         let told = match self.fixture.other.cancel_turn(self.session.conversation, None).await.unwrap() {
             Cancellation::NothingRuns => Met::Refused,
             Cancellation::Cancelled { .. } => Met::Done,
-            Cancellation::Requested { .. } => Met::CancelRequested,
+            Cancellation::Queued { .. } | Cancellation::Requested { .. } => Met::CancelRequested,
         };
         assert_eq!(told, self.life.apply(Act::Cancel, NOW));
     }
@@ -221,6 +221,10 @@ impl<'a> Twins<'a> {
     /// Ends the turn, if it has not ended; nothing may happen to it any more.
     async fn end(&mut self) {
         self.cancel().await;
+        if self.life.state == TurnState::Queued {
+            // A run began before, and another one has to end it.
+            self.claim(&claim(self.nodes[0], LONG)).await;
+        }
         if let Some(holder) = self.life.holder {
             let ending = Ending { outcome: Outcome::Cancelled, says: false, last_seq: 9 };
             self.finish(&self.finishing(holder, self.life.epoch, &ending)).await;

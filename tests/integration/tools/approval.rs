@@ -175,7 +175,7 @@ async fn a_rejected_tool_does_not_run_and_the_model_is_told() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_parked_turn_is_cancelled_at_once_and_its_tool_never_runs() {
+async fn a_parked_turn_is_cancelled_and_keeps_what_it_said_and_its_tool_never_runs() {
     let server = ToolServer::start().await;
     let model = calls_once("pay", "{}");
     let (shared, _) = shared_with(&model, [server.tool("pay", json!({"confirm": true}))]).await;
@@ -187,6 +187,9 @@ async fn a_parked_turn_is_cancelled_at_once_and_its_tool_never_runs() {
     there.send(json!({"action": "cancel", "requestId": "r1", "sessionId": session["sessionId"]})).await;
     let end = here.turn("r1").await.end;
     assert_eq!((&end["type"], &end["seq"]), (&json!("cancelled"), &json!(4)), "{end}");
+    let listing = json!({"action": "get_conversation_messages", "requestId": "m", "sessionId": session["sessionId"]});
+    let newest = here.ask(listing).await["data"]["messages"][0].clone();
+    assert_eq!((&newest["direction"], &newest["content"]["text"]), (&json!("outbound"), &json!("hm ")), "{newest}");
     assert_eq!(answer(&mut here, confirm(&session, "r1", true)).await, "NO_PENDING_CONFIRMATION");
     assert!(server.calls().is_empty());
     model.push(Script::saying(["free again"]));
