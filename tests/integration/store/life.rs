@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
+use rusqlite::types::ValueRef;
 use switchboard::ids::{MessageId, NodeId, TurnId};
 use switchboard::store::{
     Acceptance, Act, Cancellation, Claim, Finish, Finished, Life, Met, NewSteps, NewTurn, Outcome, Park, Parking,
@@ -310,9 +311,9 @@ impl Eye {
         match self {
             Self::Postgres(client) => {
                 let messages = client.simple_query(sql).await.unwrap();
-                let row = messages.iter().find_map(|message| match message {
-                    tokio_postgres::SimpleQueryMessage::Row(row) => Some(row),
-                    _ => None,
+                let row = messages.iter().find_map(|message| {
+                    let tokio_postgres::SimpleQueryMessage::Row(row) = message else { return None };
+                    Some(row)
                 });
                 let row = row.unwrap();
                 (0..row.len()).map(|column| row.get(column).map(str::to_owned)).collect()
@@ -322,9 +323,11 @@ impl Eye {
                     (0..row.as_ref().column_count())
                         .map(|column| {
                             Ok(match row.get_ref(column)? {
-                                rusqlite::types::ValueRef::Null => None,
-                                rusqlite::types::ValueRef::Integer(number) => Some(number.to_string()),
-                                other => Some(other.as_str()?.to_owned()),
+                                ValueRef::Null => None,
+                                ValueRef::Integer(number) => Some(number.to_string()),
+                                text @ (ValueRef::Real(_) | ValueRef::Text(_) | ValueRef::Blob(_)) => {
+                                    Some(text.as_str()?.to_owned())
+                                }
                             })
                         })
                         .collect()
