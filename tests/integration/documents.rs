@@ -5,6 +5,9 @@ use std::path::Path;
 
 use clap::CommandFactory;
 use switchboard::config::Cli;
+use switchboard::model::Scripted;
+
+use crate::support::node::TestNode;
 
 fn document(name: &str) -> String {
     fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(name)).unwrap()
@@ -55,4 +58,23 @@ fn every_test_that_the_readme_names_exists() {
         named += 1;
     }
     assert!(named > 5, "only {named} tests are named");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_metric_that_the_documents_name_exists() {
+    let node = TestNode::alone(&Scripted::default()).await;
+    let (_, metrics) = node.internal("/metrics").await;
+    let text = document("README.md") + &document("ARCHITECTURE.md");
+    let named: Vec<&str> = text.split('`').filter(|word| word.starts_with("switchboard_")).collect();
+    for name in &named {
+        // One label at most is named, beside those that are not.
+        let (name, label) = name.split_once('{').unwrap_or((name, ""));
+        let is_it = |line: &str| {
+            let rest = line.strip_prefix(name);
+            rest.is_some_and(|rest| rest.starts_with(['{', ' ']) && rest.contains(label.trim_end_matches('}')))
+        };
+        assert!(metrics.lines().any(is_it), "no metric {name} with {label:?}");
+    }
+    assert!(named.len() > 8, "only {named:?} are named");
+    node.stop().await;
 }
