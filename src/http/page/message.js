@@ -101,12 +101,14 @@ export class Answer {
   }
 
   append(token) {
+    this.#renew();
     this.#endThinking();
     this.stream.append(token);
   }
 
   /** The model's thinking channel, folded away. */
   reason(token) {
+    this.#renew();
     if (!this.thinking) {
       this.thought = document.createTextNode("");
       const summary = el("summary", {}, "Thinking…");
@@ -126,6 +128,7 @@ export class Answer {
 
   /** A tool started, or ended: the oldest open call of that name. */
   tool({ toolCall, toolResult }) {
+    this.#renew();
     if (toolCall) {
       const summary = el("summary", {}, icon("tool"), el("span", { text: toolCall.name }));
       const node = el("details", { class: "chip", testid: "tool-chip", "data-state": "running" }, summary);
@@ -143,6 +146,7 @@ export class Answer {
 
   /** A tool wants the person's consent; `answer(approved)` is called once. */
   confirm({ toolId, actionDescription }, answer) {
+    this.#renew();
     const decide = (approved) => () => {
       this.slot.replaceChildren();
       answer(approved);
@@ -158,12 +162,19 @@ export class Answer {
     this.slot.replaceChildren();
   }
 
-  /** Another node took the turn over and begins the text again. */
+  /** The text will begin again. Until it does, what was there stays, dimmed: a reader is not left with nothing. */
   restart() {
     this.#state("running");
+    this.slot.replaceChildren();
+    this.node.dataset.outdated = "";
+  }
+
+  /** Makes place for what is new. */
+  #renew() {
+    if (this.node.dataset.outdated === undefined) return;
+    delete this.node.dataset.outdated;
     this.stream.clear();
     this.tools.replaceChildren();
-    this.slot.replaceChildren();
     this.calls = [];
     this.thinking?.remove();
     this.thinking = this.thinkingSince = null;
@@ -176,6 +187,7 @@ export class Answer {
   }
 
   finish({ text, time, citations, usage }) {
+    this.#renew();
     this.#state("done");
     this.stream.finish(text);
     this.slot.replaceChildren();
@@ -184,6 +196,7 @@ export class Answer {
   }
 
   stop() {
+    this.#renew();
     this.stream.finish();
     this.#state("stopped");
     this.slot.replaceChildren(el("div", { class: "note", testid: "stopped", role: "status", text: "stopped" }));
@@ -191,6 +204,7 @@ export class Answer {
   }
 
   fail(error, onRetry) {
+    delete this.node.dataset.outdated;
     this.stream.finish();
     this.#state("failed");
     this.slot.replaceChildren(errorNote(error, onRetry));

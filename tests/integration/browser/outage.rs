@@ -1,13 +1,18 @@
 //! The connection is cut, the node goes away: nothing is lost, nothing is said twice.
 
+use std::time::Duration;
+
+use prometheus::Registry;
 use serde_json::json;
+use switchboard::ids::NodeId;
 use switchboard::model::{Script, Scripted};
-use switchboard::node::{Config, StoreChoice};
+use switchboard::node::{Config, Role, StoreChoice};
 use switchboard::store::sqlite;
 
+use crate::leases::steal;
 use crate::support::browser::Browser;
 use crate::support::line::Line;
-use crate::support::node::{TestNode, config, given};
+use crate::support::node::{Shared, TestNode, config, given};
 
 async fn stage(scripts: impl IntoIterator<Item = Script>) -> (TestNode, Line, Browser, Scripted) {
     let model = Scripted::new(scripts);
@@ -51,6 +56,35 @@ async fn an_answer_that_ended_while_the_line_was_down_is_there_once() {
     line.up();
     browser.expect_answers(&["all of it"], "done").await;
     browser.expect_questions(&["Go"]).await;
+    node.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_that_another_run_begins_anew_keeps_its_text_in_view_until_there_is_a_new_one() {
+    const OUTDATED: &str = "document.querySelector('[data-testid=message-assistant]').dataset.outdated ?? null";
+    let (old_script, old_gate) = Script::saying(["An old ", "text"]).gated();
+    let (new_script, new_gate) = Script::saying(["A new ", "one"]).gated();
+    let shared = Shared::real(&Scripted::new([old_script, new_script])).await;
+    let mut config = shared.config(Role::All);
+    config.turn.lease = Duration::from_millis(600);
+    let node = TestNode::start(config).await;
+    let browser = Browser::open(&format!("http://{}/", node.address())).await;
+    browser.expect_connection("open").await;
+    browser.say("Go").await;
+    old_gate.open();
+    browser.expect_answers(&["An old"], "running").await;
+    let thief = NodeId::new();
+    steal(&shared, thief).await;
+    old_gate.closed().await;
+    let store = shared.store.clone().open(&Registry::new()).await.unwrap();
+    assert_eq!(store.release_turns(thief).await.unwrap(), 1);
+    browser.expect(OUTDATED, json!("")).await;
+    browser.expect_answers(&["An old"], "running").await;
+    new_gate.open();
+    browser.expect_answers(&["A new"], "running").await;
+    browser.expect(OUTDATED, json!(null)).await;
+    new_gate.open_all();
+    browser.expect_answers(&["A new one"], "done").await;
     node.stop().await;
 }
 
