@@ -15,6 +15,8 @@ mod journal;
 mod lease;
 mod lineage;
 mod metrics;
+#[cfg(test)]
+mod model_check;
 mod peer;
 mod place;
 mod resume;

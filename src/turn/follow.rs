@@ -189,8 +189,7 @@ async fn ask_store(streams: &Streams, stream: &TurnStream) -> Asked {
 
 /// Brings what a turn said before it was parked, if this node does not have it.
 async fn restore(streams: &Streams, stream: &TurnStream, turn: &Turn) {
-    let (epoch, seq) = stream.position();
-    if turn.last_seq == 0 || (epoch == turn.epoch && seq >= turn.last_seq.unsigned_abs()) {
+    if !stream.lacks(turn.epoch, turn.last_seq) {
         return;
     }
     match journal::read(&streams.store, turn.id).await {

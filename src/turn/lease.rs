@@ -32,12 +32,17 @@ impl Lease {
     pub(super) fn is_valid(&self, claimed_at: Instant) -> bool {
         let renewed_at = *self.renewed_at.lock().unwrap_or_else(PoisonError::into_inner);
         let since = renewed_at.map_or(claimed_at, |renewed_at| renewed_at.max(claimed_at));
-        since.elapsed() < self.duration * 2 / 3
+        may_speak(since.elapsed(), self.duration)
     }
 
     fn renewed(&self, asked_at: Instant) {
         *self.renewed_at.lock().unwrap_or_else(PoisonError::into_inner) = Some(asked_at);
     }
+}
+
+/// A holder may speak that asked this long ago for the last renewal that succeeded: nobody else can have the turn yet.
+pub(super) fn may_speak(since_renewal: Duration, lease: Duration) -> bool {
+    since_renewal < lease * 2 / 3
 }
 
 /// Renews until the node stops, or its runtime ends.

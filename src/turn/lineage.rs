@@ -11,7 +11,7 @@ use super::transcript::Piece;
 const FIRST_EPOCH: i64 = 1;
 
 /// Where the pieces of an epoch come from.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Lineage {
     /// The first epoch whose pieces, up to number `carried`, are the same.
     pub base: i64,
@@ -33,7 +33,7 @@ pub struct Parked {
 }
 
 /// What a remote node that attaches is given.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Attached {
     /// The holder's epoch.
     pub epoch: i64,

@@ -159,6 +159,11 @@ impl TurnStream {
         self.lock().state.position()
     }
 
+    /// What a turn said before it was parked is not all here; see [`State::lacks`].
+    pub(super) fn lacks(&self, epoch: i64, last_seq: i64) -> bool {
+        self.lock().state.lacks(epoch, last_seq)
+    }
+
     /// Where a client reads on that has every frame up to number `after`, and the position of the newest frame; see
     /// [`State::resume`].
     pub(super) fn resume(&self, stored: i64, after: u64, complete: bool) -> (Resume, (i64, u64)) {
@@ -196,28 +201,22 @@ impl TurnStream {
     /// The next frame for a reader that has `(epoch, seq)`, encoded; see [`State::read`].
     pub(super) fn read(&self, epoch: i64, seq: u64, numbered: bool) -> Found<Outbound> {
         let mut guard = self.lock();
-        let inner = &mut *guard;
-        let (last, next, ended, asks) = match inner.state.read(epoch, seq) {
-            Found::Frame { seq, frame, ended, asks } => (seq, frame, ended, asks),
-            Found::Nothing => return Found::Nothing,
-            Found::Skip { seq } => return Found::Skip { seq },
-            Found::WentOn { epoch } => return Found::WentOn { epoch },
-            Found::Restarted { epoch } => return Found::Restarted { epoch },
-        };
-        let collapsed = last > seq + 1;
-        let plain = match next {
-            Next::Event { frame, .. } | Next::End { frame, .. } => frame.clone(),
-            Next::Text { channel, text, .. } => {
-                let newest = inner.newest.as_mut().filter(|newest| (newest.epoch, newest.seq) == (epoch, last));
-                if let Some(newest) = newest.filter(|_| !collapsed) {
-                    let frame = newest.frame(numbered);
-                    return Found::Frame { seq: last, frame: Outbound { frame, collapsed }, ended, asks };
+        let Inner { state, newest, .. } = &mut *guard;
+        state.read(epoch, seq).map(|last, next| {
+            let collapsed = last > seq + 1;
+            let plain = match next {
+                Next::Event { frame, .. } | Next::End { frame, .. } => frame.clone(),
+                Next::Text { channel, text, .. } => {
+                    let newest = newest.as_mut().filter(|newest| (newest.epoch, newest.seq) == (epoch, last));
+                    if let Some(newest) = newest.filter(|_| !collapsed) {
+                        return Outbound { frame: newest.frame(numbered), collapsed };
+                    }
+                    self.encode_text(channel, text)
                 }
-                self.encode_text(channel, text)
-            }
-        };
-        let frame = if numbered { protocol::numbered(&plain, epoch, last) } else { plain };
-        Found::Frame { seq: last, frame: Outbound { frame, collapsed }, ended, asks }
+            };
+            let frame = if numbered { protocol::numbered(&plain, epoch, last) } else { plain };
+            Outbound { frame, collapsed }
+        })
     }
 
     fn push(&self, epoch: i64, frame: Utf8Bytes, append: impl FnOnce(&mut Transcript) -> u64) -> Option<Pushed> {

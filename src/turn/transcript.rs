@@ -14,7 +14,7 @@ use tokio_tungstenite::tungstenite::Utf8Bytes;
 const MAX_COLLAPSED_BYTES: usize = 16 * 1024;
 
 /// Which of a turn's two texts a piece appends to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Channel {
     /// The answer.
     Token,
@@ -23,7 +23,7 @@ pub enum Channel {
 }
 
 /// One numbered piece of a turn. The holder sends these to a node that attaches.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Piece {
     /// Text to append.
     Text(Channel, String),

@@ -1,7 +1,7 @@
 //! What a node knows of one turn's stream, and every decision about it. Pure: no lock, no clock, no IO.
 //!
-//! [`super::TurnStream`] is a lock and wake-ups around this, and the model of a turn's life (`turn::model`) is built of the
-//! very same values: a decision that is taken elsewhere is one that nothing has checked.
+//! [`super::TurnStream`] is a lock and wake-ups around this, and the model of a turn's life (`turn::model_check`) is built
+//! of the very same values: a decision that is taken elsewhere is one that nothing has checked.
 
 use tokio_tungstenite::tungstenite::Utf8Bytes;
 
@@ -79,6 +79,19 @@ pub enum Resume {
     Anew,
     /// Nowhere: the turn has not come so far.
     Ahead,
+}
+
+impl<T> Found<T> {
+    /// The same with another frame, made from its number and this one.
+    pub fn map<U>(self, make: impl FnOnce(u64, T) -> U) -> Found<U> {
+        match self {
+            Self::Nothing => Found::Nothing,
+            Self::Frame { seq, frame, ended, asks } => Found::Frame { seq, frame: make(seq, frame), ended, asks },
+            Self::Skip { seq } => Found::Skip { seq },
+            Self::WentOn { epoch } => Found::WentOn { epoch },
+            Self::Restarted { epoch } => Found::Restarted { epoch },
+        }
+    }
 }
 
 impl Default for State {
@@ -164,6 +177,12 @@ impl State {
         }
         self.append_missing(attached.after, attached.pieces);
         true
+    }
+
+    /// What a turn said before it was parked, under this epoch and up to this number, is not all here. 0: it was not parked.
+    pub fn lacks(&self, epoch: i64, last_seq: i64) -> bool {
+        let (here, seq) = self.position();
+        last_seq != 0 && (here != epoch || seq < last_seq.unsigned_abs())
     }
 
     /// Takes the transcript of a turn that was parked elsewhere; says whether it is as new as what is here.
