@@ -18,7 +18,7 @@ use crate::store::{Turn, TurnState};
 use super::ending;
 use super::journal;
 use super::peer::{AttachReply, HolderRequest};
-use super::stream::{Offer, TurnStream};
+use super::stream::{Informed, Offer, TurnStream};
 use super::streams::Streams;
 use super::transcript::{Channel, Piece};
 
@@ -71,7 +71,7 @@ pub(super) async fn run(
                     () = stop.cancelled() => return,
                     asked = ask(&streams, &stream) => asked,
                 };
-                ask_at = Instant::now() + asked.again_after();
+                ask_at = Instant::now() + again_after(asked);
             }
         }
     }
@@ -120,30 +120,17 @@ fn piece_of(frame: &Utf8Bytes) -> Piece {
     }
 }
 
-/// Who told a follower of what it misses.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Asked {
-    /// The turn's holder, or the store, which knows how the turn ended: the stream is as complete as it can be now.
-    Answered,
-    /// The store, for a turn that waits for a person; complete, too.
-    Parked,
-    /// Nobody: there is no holder, or no way to it.
-    Unanswered,
-}
-
-impl Asked {
-    /// When to ask again at the latest.
-    fn again_after(self) -> Duration {
-        match self {
-            Self::Answered => SILENCE,
-            Self::Parked => PARKED,
-            Self::Unanswered => RETRY,
-        }
+/// When to ask again at the latest, for a turn that has not ended: when nobody runs it, what becomes of it is announced.
+fn again_after(informed: Informed) -> Duration {
+    match informed {
+        Informed::ByHolder => SILENCE,
+        Informed::ByStore => PARKED,
+        Informed::ByNobody => RETRY,
     }
 }
 
 /// Asks the holder for what is missing, or the store when nobody holds the turn.
-pub(super) async fn ask(streams: &Streams, stream: &TurnStream) -> Asked {
+pub(super) async fn ask(streams: &Streams, stream: &TurnStream) -> Informed {
     loop {
         let (epoch, after) = stream.position();
         let request = HolderRequest::Attach { epoch, after };
@@ -154,29 +141,29 @@ pub(super) async fn ask(streams: &Streams, stream: &TurnStream) -> Asked {
         };
         let Some(reply) = reply else {
             streams.metrics.unreadable_envelopes.inc();
-            return Asked::Unanswered;
+            return Informed::ByNobody;
         };
         let (healed, has_more) = (reply.pieces.len(), reply.has_more);
         if !stream.heal(reply.into()) {
-            return Asked::Unanswered;
+            return Informed::ByNobody;
         }
         if !has_more || healed == 0 {
-            return Asked::Answered;
+            return Informed::ByHolder;
         }
     }
 }
 
 /// The holder does not answer: it is gone, or the bus is. The store knows whether the turn has ended.
-async fn ask_store(streams: &Streams, stream: &TurnStream) -> Asked {
+async fn ask_store(streams: &Streams, stream: &TurnStream) -> Informed {
     match streams.store.turn(stream.about.turn).await {
         Ok(Some(turn)) => match turn.state {
             TurnState::Completed | TurnState::Failed | TurnState::Cancelled => {
                 ending::conclude(stream, &turn);
-                return Asked::Answered;
+                return Informed::ByStore;
             }
             TurnState::Parked => {
                 restore(streams, stream, &turn).await;
-                return Asked::Parked;
+                return Informed::ByStore;
             }
             TurnState::Queued => restore(streams, stream, &turn).await,
             TurnState::Running => stream.fence(turn.epoch),
@@ -184,7 +171,7 @@ async fn ask_store(streams: &Streams, stream: &TurnStream) -> Asked {
         Ok(None) => tracing::warn!(turn = %stream.about.turn, "followed turn is not in the store"),
         Err(error) => tracing::warn!(turn = %stream.about.turn, %error, "followed turn not looked up"),
     }
-    Asked::Unanswered
+    Informed::ByNobody
 }
 
 /// Brings what a turn said before it was parked, if this node does not have it.

@@ -111,6 +111,8 @@ const TAKEOVER: Budget = Budget {
     tokens: 2,
     asks: false,
     slow_renewals: false,
+    slow_answers: false,
+    slow_readers: false,
 };
 
 fn keeps_every_promise(budget: Budget, readers: &'static [(usize, bool)], shows: &[&str]) {
@@ -128,6 +130,26 @@ fn breaks(promise: &str, flaw: Flaw, budget: Budget, readers: &'static [(usize, 
     let found = explore(&Lives { budget, readers, flaw: Some(flaw) });
     let Some((broken, way)) = found.broken else { panic!("{flaw:?} breaks nothing in {} states", found.states) };
     assert_eq!(broken, promise, "{way:#?}");
+}
+
+#[test]
+fn sizes() {
+    let b = TAKEOVER;
+    let budgets = [
+        Budget { epochs: 2, crashes: 0, tokens: 1, in_flight: 1, ..b },
+        Budget { epochs: 2, crashes: 0, tokens: 1, ..b },
+        Budget { epochs: 2, crashes: 0, tokens: 2, in_flight: 1, ..b },
+        Budget { epochs: 2, crashes: 0, tokens: 2, ..b },
+        Budget { epochs: 2, crashes: 0, tokens: 1, in_flight: 1, slow_answers: true, ..b },
+        Budget { epochs: 2, crashes: 0, tokens: 1, in_flight: 1, slow_readers: true, ..b },
+        Budget { epochs: 2, crashes: 0, tokens: 1, in_flight: 1, slow_renewals: true, ..b },
+        Budget { epochs: 3, crashes: 0, tokens: 1, in_flight: 1, ..b },
+        Budget { epochs: 3, crashes: 1, tokens: 1, in_flight: 0, ..b },
+    ];
+    for budget in budgets {
+        eprintln!("{budget:?}");
+        keeps_every_promise(budget, &[(EDGE, true)], &[]);
+    }
 }
 
 #[test]

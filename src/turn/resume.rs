@@ -8,9 +8,9 @@ use std::sync::Arc;
 use crate::store::{Session, StoreError, Turn};
 
 use super::Turns;
-use super::follow::{self, Asked};
+use super::follow;
 use super::inbox::{Inbox, Reader, View};
-use super::stream::Resume;
+use super::stream::{Informed, Resume};
 
 /// What a client that resumes gets.
 pub struct Resumed {
@@ -54,10 +54,14 @@ impl Turns {
         let turn = self.0.store.newest_turn(session.conversation, request_id).await?.ok_or(ResumeError::NoTurn)?;
         self.0.streams.know(&turn);
         let stream = self.stream_of(&turn);
-        let complete = self.0.holdings.holds(turn.id)
-            || stream.has_ended()
-            || follow::ask(&self.0.streams, &stream).await != Asked::Unanswered;
-        let (verdict, (epoch, newest)) = stream.resume(turn.epoch, after, complete);
+        let informed = if self.0.holdings.holds(turn.id) {
+            Informed::ByHolder
+        } else if stream.has_ended() {
+            Informed::ByStore
+        } else {
+            follow::ask(&self.0.streams, &stream).await
+        };
+        let (verdict, (epoch, newest)) = stream.resume(&turn, after, informed);
         let (exact, begin) = match verdict {
             Resume::Exactly => (true, after),
             Resume::Anew => (false, 0),

@@ -29,7 +29,7 @@ pub enum Action {
     Park(usize),
     /// A node shows what it has committed.
     Show(usize),
-    /// A node that follows asks one that holds, whose answer is on its way.
+    /// A node that follows asks one that holds.
     Ask(usize, usize),
     /// A node that follows looks into the store.
     LookUp(usize),
@@ -72,11 +72,16 @@ impl World {
             self.actions_of(node, &mut actions);
         }
         for message in &self.flight {
-            let each = [Action::Deliver, Action::Double, Action::Lose];
-            actions.extend(each.map(|action| action(message.clone())));
+            actions.extend([Action::Deliver(message.clone()), Action::Double(message.clone())]);
+            // One that never arrives is lost; saying so matters only when it makes room.
+            if self.flight.len() >= self.left.in_flight {
+                actions.push(Action::Lose(message.clone()));
+            }
         }
         for (index, reader) in self.readers.iter().enumerate() {
-            actions.push(Action::Read(index));
+            if self.left.slow_readers {
+                actions.push(Action::Read(index));
+            }
             for to in [A, EDGE].into_iter().filter(|to| reader.at != Some(*to)) {
                 actions.extend([None, Some(A), Some(B)].map(|whom| Action::Come(index, to, whom)));
             }
@@ -137,6 +142,9 @@ impl World {
         if self.row.life.state.is_final() && self.row != world.row {
             world.broken = Some("what has ended never changes");
         }
+        if !world.left.slow_readers {
+            world.read_all();
+        }
         world.tidy();
         Some(world)
     }
@@ -171,11 +179,18 @@ impl World {
 
     /// A node that follows asks one that holds the turn and may speak for it.
     fn ask(&mut self, node: usize, whom: usize) -> bool {
-        if !self.follows(node) || self.flight.len() >= self.left.in_flight {
+        if !self.follows(node) {
+            return false;
+        }
+        let slow = self.left.slow_answers;
+        if slow && self.flight.len() >= self.left.in_flight {
             return false;
         }
         let Some(attached) = self.attach(node, whom) else { return false };
-        self.flight.insert(Message::Reply { to: node, attached })
+        if slow {
+            return self.flight.insert(Message::Reply { to: node, attached });
+        }
+        self.nodes[node].stream.as_mut().is_some_and(|stream| stream.heal(attached))
     }
 
     /// A node follows the turn: somebody there watches it, and it runs elsewhere.

@@ -77,7 +77,9 @@ impl World {
         }
         let token = char::from(b'a' + u8::try_from(run.epoch * 4).unwrap_or(0) + u8::try_from(run.made).unwrap_or(0));
         run.made += 1;
-        run.held_back.push(Piece::Text(Channel::Token, token.to_string()));
+        let piece = Piece::Text(Channel::Token, token.to_string());
+        self.truth[usize::try_from(run.epoch).unwrap_or(0)].push(piece.clone());
+        run.held_back.push(piece);
         if lease::may_speak(TICK * run.age, LEASE) || flaw == Some(Flaw::AHolderInDoubtSpeaks) {
             self.send_held_back(node);
         }
@@ -102,7 +104,6 @@ impl World {
         }
         let Some(seq) = stream.push(epoch, |transcript| transcript.append(piece.clone())) else { return };
         let publish = stream.is_attached();
-        self.truth[usize::try_from(epoch).unwrap_or(0)].push(piece.clone());
         for to in [A, B, EDGE].into_iter().filter(|to| publish && *to != node) {
             if self.is_watched(to) && self.flight.len() < self.left.in_flight {
                 self.flight.insert(Message::Frame { to, epoch, seq, piece: piece.clone() });
@@ -197,6 +198,7 @@ impl World {
         };
         match self.row.life.apply(Act::Park(&park), 0) {
             Met::Done => {
+                self.truth[usize::try_from(parked.epoch).unwrap_or(0)].push(request.clone());
                 self.row.parked = Some(parked);
                 if let Some(run) = &mut self.nodes[node].run {
                     run.committed = Some(request);

@@ -4,7 +4,7 @@
 use crate::store::TurnState;
 
 use super::super::place::{Place, Told};
-use super::super::stream::{Resume, State};
+use super::super::stream::{Informed, Resume, State};
 use super::super::transcript::Next;
 use super::Flaw;
 use super::world::{Reader, World};
@@ -23,7 +23,14 @@ enum Body {
 }
 
 impl World {
-    /// A reader takes what there is next.
+    /// Readers take all that there is.
+    pub fn read_all(&mut self) {
+        for index in 0..self.readers.len() {
+            while self.broken.is_none() && self.read(index) {}
+        }
+    }
+
+    /// A reader takes what there is next; says whether there was something.
     pub fn read(&mut self, index: usize) -> bool {
         let reader = &mut self.readers[index];
         let Some(node) = reader.at.map(|at| &self.nodes[at]).filter(|node| !node.paused) else { return false };
@@ -40,7 +47,7 @@ impl World {
             })
         });
         match told {
-            Told::Nothing => {}
+            Told::Nothing => return false,
             Told::Restarted(epoch) => {
                 self.broken = self.broken.or(reader.hear_of(epoch));
                 (reader.text, reader.seq) = (String::new(), 0);
@@ -107,17 +114,19 @@ impl World {
         let holds = self.nodes[to].run.is_some();
         self.open(to, flaw);
         let here = self.nodes[to].stream.get_or_insert_default();
-        let complete = holds || here.has_ended();
-        let complete = match whom {
-            _ if complete => whom.is_none().then_some(true),
-            Some(whom) => self.attach(to, whom).and_then(|attached| {
-                let stream = self.nodes[to].stream.as_mut()?;
-                Some(stream.heal(attached))
-            }),
-            None => self.look(to, flaw),
+        let informed = if holds || here.has_ended() {
+            // Nobody is asked.
+            whom.is_none().then_some(if holds { Informed::ByHolder } else { Informed::ByStore })
+        } else if let Some(whom) = whom {
+            self.attach(to, whom).and_then(|attached| {
+                let healed = self.nodes[to].stream.as_mut()?.heal(attached);
+                Some(if healed { Informed::ByHolder } else { Informed::ByNobody })
+            })
+        } else {
+            self.look(to, flaw)
         };
-        let Some(complete) = complete else { return false };
-        let stored = self.row.life.epoch;
+        let Some(informed) = informed else { return false };
+        let (stored, state) = (self.row.life.epoch, self.row.life.state);
         let stream = self.nodes[to].stream.get_or_insert_default();
         let (epoch, newest) = stream.position();
         let reader = &mut self.readers[index];
@@ -131,7 +140,7 @@ impl World {
         }
         let verdict = match flaw {
             Some(Flaw::ANumberMeansTheSameInEveryRun) if after > 0 && after <= newest => Resume::Exactly,
-            _ => stream.resume(stored, after, complete),
+            _ => stream.resume(stored, state, after, informed),
         };
         match verdict {
             Resume::Exactly => reader.place = Place::at(epoch, after, true),
@@ -174,8 +183,8 @@ impl World {
         stream.conclude(life.epoch, life.last_seq.unsigned_abs(), &self.row.answer, end);
     }
 
-    /// A node that follows looks into the store, and says whether what it has now is complete.
-    pub fn look(&mut self, node: usize, flaw: Option<Flaw>) -> Option<bool> {
+    /// A node that follows looks into the store.
+    pub fn look(&mut self, node: usize, flaw: Option<Flaw>) -> Option<Informed> {
         let life = self.row.life.clone();
         let stream = self.nodes[node].stream.as_mut()?;
         match life.state {
@@ -187,7 +196,8 @@ impl World {
             }
             TurnState::Running => self.fence(node, flaw),
         }
-        Some(life.state != TurnState::Running && life.state != TurnState::Queued)
+        let is_over = life.state != TurnState::Running && life.state != TurnState::Queued;
+        Some(if is_over { Informed::ByStore } else { Informed::ByNobody })
     }
 }
 

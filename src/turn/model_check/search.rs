@@ -46,6 +46,9 @@ pub struct Found<A> {
     pub shown: HashMap<&'static str, usize>,
 }
 
+/// More states than a model may have, so that one that grew too large fails instead of running for ever.
+const MOST: usize = 1_000_000;
+
 /// Looks at every state, until one breaks a promise.
 pub fn explore<M: Model>(model: &M) -> Found<M::Action> {
     let mut search = Search::<M> { known: HashMap::new(), came_by: Vec::new(), edges: Vec::new(), ends: Vec::new() };
@@ -55,6 +58,7 @@ pub fn explore<M: Model>(model: &M) -> Found<M::Action> {
     search.enter(&first, None);
     pending.push_back((0, first));
     while let Some((index, state)) = pending.pop_front() {
+        assert!(search.came_by.len() < MOST, "more than {MOST} states");
         if let Some(promise) = model.broken(&state) {
             return search.found(Some((promise, search.way(index))), None, shown);
         }

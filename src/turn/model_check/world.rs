@@ -56,8 +56,12 @@ pub struct Budget {
     pub tokens: u32,
     /// The agent needs a person's approval after its first tokens.
     pub asks: bool,
-    /// The way from the bus to a renewal's holder takes time.
+    /// What the store says to a renewal takes time to arrive.
     pub slow_renewals: bool,
+    /// What a holder answers takes time to arrive, or is lost.
+    pub slow_answers: bool,
+    /// Readers do not take at once what there is for them.
+    pub slow_readers: bool,
 }
 
 /// The world.
@@ -69,7 +73,7 @@ pub struct World {
     pub readers: Vec<Reader>,
     /// What may still happen.
     pub left: Budget,
-    /// Every piece that the run of an epoch said, by epoch.
+    /// Every piece that the run of an epoch made, by epoch.
     pub truth: Vec<Vec<Piece>>,
     /// Somebody pressed Stop, and whoever was told of it is still there.
     pub stopped: bool,
@@ -186,9 +190,32 @@ impl World {
                 self.nodes[node].stream = None;
             }
         }
-        // A node subscribes while somebody there watches.
-        let watched = [A, B, EDGE].map(|node| self.is_watched(node));
-        self.flight.retain(|message| watched[message.to()]);
+        // A node subscribes while somebody there watches, and takes nothing once the stream has ended.
+        let listens = [A, B, EDGE].map(|place| {
+            let node = &self.nodes[place];
+            let ended = node.run.is_none() && node.stream.as_ref().is_some_and(State::has_ended);
+            self.is_watched(place) && !ended
+        });
+        self.flight.retain(|message| listens[message.to()]);
+        if self.row.life.state.is_final() && self.nodes.iter().all(|node| node.run.is_none()) {
+            self.left = Budget { moves: self.left.moves, ..Budget::default() };
+        }
+        for epoch in 0..self.truth.len() {
+            if !self.is_remembered(epoch as i64) {
+                self.truth[epoch].clear();
+            }
+        }
+    }
+
+    /// Somebody may still tell of the run of this epoch, or was told of it.
+    fn is_remembered(&self, epoch: i64) -> bool {
+        let told = |reader: &Reader| if reader.numbered { reader.epoch == epoch } else { !reader.text.is_empty() };
+        epoch == self.row.life.epoch
+            || self.row.parked.as_ref().is_some_and(|parked| parked.epoch == epoch)
+            || self.nodes.iter().any(|node| node.run.as_ref().is_some_and(|run| run.epoch == epoch))
+            || self.nodes.iter().any(|node| node.stream.as_ref().is_some_and(|stream| stream.position().0 == epoch))
+            || self.flight.iter().any(|message| message.epoch() == epoch)
+            || self.readers.iter().any(told)
     }
 
     /// All that the run of an epoch said up to a number.
@@ -214,6 +241,13 @@ pub fn claim(place: usize, node: &Node) -> Claim {
 }
 
 impl Message {
+    pub fn epoch(&self) -> i64 {
+        match self {
+            Self::Frame { epoch, .. } => *epoch,
+            Self::Reply { attached, .. } => attached.epoch,
+        }
+    }
+
     pub fn to(&self) -> usize {
         match self {
             Self::Frame { to, .. } | Self::Reply { to, .. } => *to,

@@ -6,6 +6,7 @@
 use tokio_tungstenite::tungstenite::Utf8Bytes;
 
 use crate::protocol;
+use crate::store::TurnState;
 
 use super::super::lineage::{Attached, Lineage, Parked};
 use super::super::transcript::{Channel, Next, Piece, Transcript};
@@ -68,6 +69,17 @@ pub enum Found<T> {
         /// Its epoch.
         epoch: i64,
     },
+}
+
+/// Who told this node last what it missed of a turn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Informed {
+    /// The node that runs the turn, this one or another.
+    ByHolder,
+    /// The store, of a turn that nobody runs.
+    ByStore,
+    /// Nobody: the holder is dead, or there is no way to it.
+    ByNobody,
 }
 
 /// Where a client that comes back reads on.
@@ -249,15 +261,20 @@ impl State {
         self.transcript.has_ended()
     }
 
-    /// Where a client reads on that has every frame up to number `after`. `stored` is the turn's epoch in the store;
-    /// `complete` says that the turn's holder, or the store, told everything that there is.
+    /// Where a client reads on that has every frame up to number `after`. `epoch` and `state` are the turn's in the store,
+    /// read before anybody was asked for what is missing.
     ///
-    /// While nobody speaks for the turn (its holder is dead, or there is no way to it), this node cannot know how far it has
-    /// come: the client may be right, and gets what there is from the beginning.
-    pub fn resume(&self, stored: i64, after: u64, complete: bool) -> Resume {
+    /// A position is refused only when it is known how far the turn has come. A holder knows while the turn runs; once it has
+    /// committed more than it has shown, another node may have told the client of it.
+    pub fn resume(&self, epoch: i64, state: TurnState, after: u64, informed: Informed) -> Resume {
         let newest = self.transcript.last_seq();
-        let certain = stored <= self.epoch.max(1) && self.lineage.is_certain(after);
-        if certain && complete && after > newest {
+        let certain = epoch <= self.epoch.max(1) && self.lineage.is_certain(after);
+        let complete = match informed {
+            Informed::ByHolder => state == TurnState::Running,
+            Informed::ByStore => true,
+            Informed::ByNobody => false,
+        };
+        if certain && after > newest && (complete || self.has_ended()) {
             return Resume::Ahead;
         }
         if certain && after > 0 && after <= newest && self.is_exact(after) { Resume::Exactly } else { Resume::Anew }
