@@ -135,16 +135,16 @@ fn breaks(promise: &str, flaw: Flaw, budget: Budget, readers: &'static [(usize, 
 #[test]
 fn sizes() {
     let b = TAKEOVER;
+    let b = Budget { crashes: 0, pauses: 0, tokens: 1, in_flight: 1, ..b };
     let budgets = [
-        Budget { epochs: 2, crashes: 0, tokens: 1, in_flight: 1, ..b },
-        Budget { epochs: 2, crashes: 0, tokens: 1, ..b },
-        Budget { epochs: 2, crashes: 0, tokens: 2, in_flight: 1, ..b },
-        Budget { epochs: 2, crashes: 0, tokens: 2, ..b },
-        Budget { epochs: 2, crashes: 0, tokens: 1, in_flight: 1, slow_answers: true, ..b },
-        Budget { epochs: 2, crashes: 0, tokens: 1, in_flight: 1, slow_readers: true, ..b },
-        Budget { epochs: 2, crashes: 0, tokens: 1, in_flight: 1, slow_renewals: true, ..b },
-        Budget { epochs: 3, crashes: 0, tokens: 1, in_flight: 1, ..b },
-        Budget { epochs: 3, crashes: 1, tokens: 1, in_flight: 0, ..b },
+        Budget { epochs: 2, tokens: 2, ..b },
+        Budget { epochs: 2, pauses: 1, slow_renewals: true, in_flight: 0, moves: 0, ..b },
+        Budget { epochs: 2, asks: true, in_flight: 0, ..b },
+        Budget { epochs: 2, asks: true, ..b },
+        Budget { epochs: 3, asks: true, ..b },
+        Budget { epochs: 2, asks: true, stops: 1, in_flight: 0, ..b },
+        Budget { epochs: 2, releases: 1, stops: 1, failures: 1, in_flight: 0, ..b },
+        Budget { epochs: 3, crashes: 1, releases: 1, in_flight: 0, ..b },
     ];
     for budget in budgets {
         eprintln!("{budget:?}");

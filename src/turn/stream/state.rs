@@ -203,8 +203,8 @@ impl State {
         self.heal(Attached { epoch, lineage, after: 0, pieces, has_more: false })
     }
 
-    /// Ends the stream with what the store has: the text this node missed, then the terminal frame as number `last_seq`.
-    /// `false`: it has ended already.
+    /// Ends the stream with what the store has: the text this node missed, then the terminal frame as number `last_seq`. 0:
+    /// the store does not know how many frames there were, and no position counts any more. `false`: it has ended already.
     pub fn conclude(&mut self, epoch: i64, last_seq: u64, answer: &str, frame: String) -> bool {
         if self.transcript.has_ended() {
             return false;
@@ -213,13 +213,17 @@ impl State {
             self.restart(epoch);
         }
         self.exact_until = self.transcript.last_seq();
-        if let Some(missing) = answer.strip_prefix(self.transcript.text(Channel::Token).as_str())
-            && !missing.is_empty()
-        {
-            self.transcript.append_text(Channel::Token, missing);
+        self.lineage.unbroken &= last_seq > 0;
+        let here = self.transcript.text(Channel::Token);
+        let missing = answer.strip_prefix(here.as_str()).unwrap_or_default();
+        // The text comes last, and nothing is joined with it or with the text before it: whoever has it has the number after
+        // which only the ending follows, and whoever has not is where the holder's own pieces end.
+        let text_at = last_seq.saturating_sub(u64::from(!missing.is_empty()));
+        while self.transcript.last_seq() + 1 < text_at {
+            self.transcript.append(Piece::Event(String::new()));
         }
-        while self.transcript.last_seq() + 1 < last_seq {
-            self.transcript.append_text(Channel::Token, "");
+        if !missing.is_empty() {
+            self.transcript.append_text(Channel::Token, missing);
         }
         self.transcript.append(Piece::End(frame));
         true
@@ -293,6 +297,7 @@ impl State {
         let Some(next) = self.transcript.next(seq) else { return Found::Nothing };
         let (last, ended, asks) = match &next {
             Next::Text { seq, text: "", .. } => return Found::Skip { seq: *seq },
+            Next::Event { seq, frame } if frame.is_empty() => return Found::Skip { seq: *seq },
             Next::Text { seq, .. } => (*seq, false, false),
             Next::Event { seq, frame } => (*seq, false, self.asks(*seq, frame)),
             Next::End { seq, .. } => (*seq, true, false),
@@ -334,5 +339,84 @@ impl State {
         self.lineage = Lineage::of(epoch);
         self.transcript = Transcript::default();
         self.exact_until = u64::MAX;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn text(text: &str) -> Piece {
+        Piece::Text(Channel::Token, text.to_owned())
+    }
+
+    fn said(pieces: &[&str]) -> State {
+        let mut state = State::default();
+        state.begin(1, None);
+        for piece in pieces {
+            state.push(1, |transcript| transcript.append(text(piece)));
+        }
+        state
+    }
+
+    /// Every position that a client can be at, with the text that it has there.
+    fn positions(state: &State) -> Vec<(u64, String)> {
+        let (mut at, mut shown, mut positions) = (0, String::new(), Vec::new());
+        loop {
+            match state.read(1, at) {
+                Found::Frame { seq, frame: Next::Text { text, .. }, .. } => {
+                    shown.push_str(text);
+                    at = seq;
+                    positions.push((at, shown.clone()));
+                }
+                Found::Skip { seq } => at = seq,
+                Found::Frame { .. } | Found::Nothing | Found::WentOn { .. } | Found::Restarted { .. } => {
+                    return positions;
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn text_that_comes_from_the_store_leaves_no_position_that_means_other_text_elsewhere() {
+        // More than one frame carries at once.
+        let long = "x".repeat(100_000);
+        let mut missed = said(&["one "]);
+        missed.conclude(1, 5, &format!("one two {long}"), "{end}".into());
+        let mut heard = said(&["one ", "two ", &long]);
+        heard.push(1, |transcript| transcript.append(Piece::Event("{}".into())));
+        heard.push(1, |transcript| transcript.append(Piece::End("{end}".into())));
+        assert_eq!(heard.position(), missed.position());
+        for (after, shown) in positions(&missed) {
+            let before: String =
+                heard.transcript.pieces(0, usize::MAX).iter().take(after as usize).map(words).collect();
+            assert!(shown == before, "at {after}: {} bytes instead of {}", shown.len(), before.len());
+        }
+    }
+
+    fn words(piece: &Piece) -> &str {
+        match piece {
+            Piece::Text(_, text) => text,
+            Piece::Event(_) | Piece::End(_) => "",
+        }
+    }
+
+    #[test]
+    fn no_position_counts_when_the_store_does_not_know_how_far_a_turn_came() {
+        let mut elsewhere = State::default();
+        elsewhere.conclude(1, 0, "", "{cancelled}".into());
+        for after in 1..4 {
+            let resume = elsewhere.resume(1, TurnState::Cancelled, after, Informed::ByStore);
+            assert_eq!(resume, Resume::Anew, "after {after}");
+        }
+    }
+
+    #[test]
+    fn a_holder_that_committed_more_than_it_has_shown_refuses_no_position() {
+        let holder = said(&["one "]);
+        assert_eq!(holder.resume(1, TurnState::Running, 2, Informed::ByHolder), Resume::Ahead);
+        assert_eq!(holder.resume(1, TurnState::Parked, 2, Informed::ByHolder), Resume::Anew);
+        assert_eq!(holder.resume(1, TurnState::Completed, 2, Informed::ByHolder), Resume::Anew);
+        assert_eq!(holder.resume(1, TurnState::Completed, 1, Informed::ByHolder), Resume::Exactly);
     }
 }
