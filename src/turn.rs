@@ -48,7 +48,6 @@ pub use stream::About;
 pub use streams::Interest;
 
 use holder::Holdings;
-use lease::Lease;
 use slots::Slots;
 use streams::Streams;
 
@@ -123,7 +122,6 @@ struct Inner {
     streams: Arc<Streams>,
     slots: Slots,
     holdings: Holdings,
-    lease: Lease,
     /// Background work that ends when the node stops.
     tasks: TaskTracker,
     /// Turns that run; a node waits for them before it exits.
@@ -151,7 +149,6 @@ impl Config {
             streams,
             slots: Slots::new(self.max_turns),
             holdings: Holdings::default(),
-            lease: Lease::new(self.lease),
             tasks,
             running: TaskTracker::new(),
             stop: CancellationToken::new(),

@@ -9,8 +9,10 @@ use tokio_util::sync::CancellationToken;
 
 use crate::bus::{Envelope, Incoming, Kind, Outgoing, Subject};
 use crate::ids::{ConversationId, TurnId};
+use crate::store::HeldTurn;
 
 use super::Turns;
+use super::lease::Lease;
 use super::lineage::Attached;
 use super::peer::{AttachReply, HolderRequest, MAX_REPLY_BYTES};
 use super::stream::{About, TurnStream};
@@ -23,6 +25,7 @@ struct Held {
     about: About,
     epoch: i64,
     signals: Signals,
+    lease: Arc<Lease>,
 }
 
 /// What can end a run from outside.
@@ -50,17 +53,19 @@ pub(super) struct Holding {
     holdings: Holdings,
     turn: TurnId,
     pub signals: Signals,
+    pub lease: Arc<Lease>,
 }
 
 impl Holdings {
     /// Enters a turn. A run of it that is still here has lost it: its lease ran out before it knew.
-    pub(super) fn hold(&self, about: &About, epoch: i64) -> Holding {
-        let signals = Signals::default();
-        let before = self.lock().insert(about.turn, Held { about: about.clone(), epoch, signals: signals.clone() });
+    pub(super) fn hold(&self, about: &About, epoch: i64, lease: Lease) -> Holding {
+        let (signals, lease) = (Signals::default(), Arc::new(lease));
+        let held = Held { about: about.clone(), epoch, signals: signals.clone(), lease: lease.clone() };
+        let before = self.lock().insert(about.turn, held);
         if let Some(before) = before {
             before.signals.lost.cancel();
         }
-        Holding { holdings: self.clone(), turn: about.turn, signals }
+        Holding { holdings: self.clone(), turn: about.turn, signals, lease }
     }
 
     /// This turn runs here.
@@ -68,9 +73,21 @@ impl Holdings {
         self.lock().contains_key(&turn)
     }
 
-    /// Every turn that runs here.
-    pub(super) fn turns(&self) -> Vec<TurnId> {
-        self.lock().keys().copied().collect()
+    /// Every turn that runs here, and under which epoch.
+    pub(super) fn turns(&self) -> Vec<(TurnId, i64)> {
+        self.lock().iter().map(|(turn, held)| (*turn, held.epoch)).collect()
+    }
+
+    /// The store renewed a turn's lease, asked at this time. It counts for the run that the store knows: an earlier one has
+    /// lost the turn to a claim that this node made and has not heard of yet, or will not.
+    pub(super) fn renewed(&self, renewed: &HeldTurn, asked_at: Instant) {
+        self.lose_before(renewed.id, renewed.epoch);
+        if let Some(held) = self.lock().get(&renewed.id).filter(|held| held.epoch == renewed.epoch) {
+            held.lease.renewed(asked_at);
+            if renewed.cancel_requested {
+                held.signals.cancelled.cancel();
+            }
+        }
     }
 
     /// Ends the conversation's turn, if it runs here under this name (any, when there is none). Says whether it did.
@@ -86,12 +103,6 @@ impl Holdings {
     pub(super) fn cancel(&self, turn: TurnId) {
         if let Some(held) = self.lock().get(&turn) {
             held.signals.cancelled.cancel();
-        }
-    }
-
-    pub(super) fn lose(&self, turn: TurnId) {
-        if let Some(held) = self.lock().get(&turn) {
-            held.signals.lost.cancel();
         }
     }
 
@@ -133,7 +144,7 @@ impl Drop for Holding {
 pub(super) async fn serve(
     turns: Turns,
     stream: Arc<TurnStream>,
-    (epoch, claimed_at): (i64, Instant),
+    (epoch, lease): (i64, Arc<Lease>),
     traceparent: Option<String>,
     done: CancellationToken,
 ) {
@@ -166,7 +177,7 @@ pub(super) async fn serve(
             request = requests.next() => request,
         };
         let Some(request) = request else { return };
-        if !turns.0.lease.is_valid(claimed_at) {
+        if !lease.is_valid() {
             // Another node may hold the turn by now, and hears this request, too: it shall answer.
             continue;
         }
@@ -192,22 +203,40 @@ fn answer(turns: &Turns, stream: &TurnStream, request: Incoming) {
     }
 }
 
+impl Holding {
+    /// The turn is this run's for certain, and it may speak.
+    pub(super) fn may_speak(&self) -> bool {
+        // In this order: a renewal that finds the turn lost says so before it counts for any other.
+        self.lease.is_valid() && !self.signals.lost.is_cancelled()
+    }
+}
+
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
     use crate::ids::SessionId;
 
+    const LEASE: Duration = Duration::from_secs(9);
+
+    fn about() -> About {
+        let (turn, conversation, session) = (TurnId::new(), ConversationId::new(), SessionId::new());
+        About { turn, conversation, session, request_id: "r1".into() }
+    }
+
+    fn hold(holdings: &Holdings, about: &About, epoch: i64) -> Holding {
+        holdings.hold(about, epoch, Lease::new(LEASE, Instant::now()))
+    }
+
+    fn renewed(about: &About, epoch: i64) -> HeldTurn {
+        HeldTurn { id: about.turn, epoch, cancel_requested: false }
+    }
+
     #[test]
     fn a_turn_that_a_node_takes_from_itself_is_lost_to_the_old_run_and_kept_by_the_new_one() {
-        let holdings = Holdings::default();
-        let about = About {
-            turn: TurnId::new(),
-            conversation: ConversationId::new(),
-            session: SessionId::new(),
-            request_id: "r1".into(),
-        };
-        let old = holdings.hold(&about, 1);
-        let new = holdings.hold(&about, 2);
+        let (holdings, about) = (Holdings::default(), about());
+        let (old, new) = (hold(&holdings, &about, 1), hold(&holdings, &about, 2));
         assert!(old.signals.lost.is_cancelled() && !new.signals.lost.is_cancelled());
         holdings.lose_before(about.turn, 2);
         assert!(!new.signals.lost.is_cancelled());
@@ -215,5 +244,31 @@ mod tests {
         assert!(holdings.holds(about.turn));
         drop(new);
         assert!(!holdings.holds(about.turn));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_renewal_counts_for_the_very_run_that_the_store_renewed() {
+        let (holdings, one, other) = (Holdings::default(), about(), about());
+        let (mine, theirs) = (hold(&holdings, &one, 1), hold(&holdings, &other, 1));
+        tokio::time::advance(LEASE * 2 / 3).await;
+        assert!(!mine.may_speak() && !theirs.may_speak());
+        holdings.renewed(&renewed(&one, 1), Instant::now());
+        assert!(mine.may_speak());
+        assert!(!theirs.may_speak(), "another turn's renewal proves nothing");
+        holdings.renewed(&renewed(&other, 2), Instant::now());
+        assert!(theirs.signals.lost.is_cancelled(), "a claim that this node has not heard of replaced the run");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_renewal_counts_from_the_moment_it_was_asked_for() {
+        let (holdings, about) = (Holdings::default(), about());
+        let run = hold(&holdings, &about, 1);
+        let asked_at = Instant::now();
+        tokio::time::advance(LEASE * 2 / 3).await;
+        holdings.renewed(&renewed(&about, 1), asked_at);
+        assert!(!run.may_speak(), "the answer took as long as a holder may speak");
+        holdings.lose_before(about.turn, 2);
+        holdings.renewed(&renewed(&about, 1), Instant::now());
+        assert!(!run.may_speak(), "what is lost is lost");
     }
 }

@@ -16,27 +16,29 @@ use crate::store::SharedStore;
 
 use super::{Turns, log_store};
 
-/// How long this node may speak for its turns.
+/// How long this node may speak for one run. Each run has its own: that another turn's lease was renewed proves nothing.
 pub(super) struct Lease {
     duration: Duration,
-    /// When the last renewal that succeeded was asked for.
-    renewed_at: Mutex<Option<Instant>>,
+    /// When the claim, or the last renewal that succeeded, was asked for.
+    renewed_at: Mutex<Instant>,
 }
 
 impl Lease {
-    pub(super) fn new(duration: Duration) -> Self {
-        Self { duration, renewed_at: Mutex::new(None) }
+    /// The lease of a run that was claimed at this time.
+    pub(super) fn new(duration: Duration, claimed_at: Instant) -> Self {
+        Self { duration, renewed_at: Mutex::new(claimed_at) }
     }
 
-    /// A turn that was claimed at this time may still be spoken for.
-    pub(super) fn is_valid(&self, claimed_at: Instant) -> bool {
+    /// The turn may still be spoken for.
+    pub(super) fn is_valid(&self) -> bool {
         let renewed_at = *self.renewed_at.lock().unwrap_or_else(PoisonError::into_inner);
-        let since = renewed_at.map_or(claimed_at, |renewed_at| renewed_at.max(claimed_at));
-        may_speak(since.elapsed(), self.duration)
+        may_speak(renewed_at.elapsed(), self.duration)
     }
 
-    fn renewed(&self, asked_at: Instant) {
-        *self.renewed_at.lock().unwrap_or_else(PoisonError::into_inner) = Some(asked_at);
+    /// The store renewed it, asked at this time.
+    pub(super) fn renewed(&self, asked_at: Instant) {
+        let mut renewed_at = self.renewed_at.lock().unwrap_or_else(PoisonError::into_inner);
+        *renewed_at = asked_at.max(*renewed_at);
     }
 }
 
@@ -83,15 +85,14 @@ async fn renew(turns: &Turns, store: &SharedStore) {
     let inner = &turns.0;
     let asked_at = Instant::now();
     let held = inner.holdings.turns();
-    match store.renew_leases(&turns.claim(), &held).await {
+    let named: Vec<_> = held.iter().map(|(turn, _)| *turn).collect();
+    match store.renew_leases(&turns.claim(), &named).await {
         Ok(renewed) => {
-            inner.lease.renewed(asked_at);
             inner.metrics.renewals.with_label_values(&["renewed"]).inc();
-            for turn in held {
+            for (turn, epoch) in held {
                 match renewed.iter().find(|renewed| renewed.id == turn) {
-                    Some(renewed) if renewed.cancel_requested => inner.holdings.cancel(turn),
-                    Some(_) => {}
-                    None => inner.holdings.lose(turn),
+                    Some(renewed) => inner.holdings.renewed(renewed, asked_at),
+                    None => inner.holdings.lose_before(turn, epoch + 1),
                 }
             }
         }

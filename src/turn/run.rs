@@ -22,9 +22,10 @@ use crate::store::{ClaimedTurn, Direction, Finish, Finished, Message, Outcome, S
 
 use super::holder::{self, Holding};
 use super::journal::{self, Journal};
+use super::lease::Lease;
 use super::slots::Slot;
 use super::stream::{About, Pushed, TurnStream};
-use super::transcript::Channel;
+use super::transcript::{Channel, Piece};
 use super::{Turns, ending, log_store};
 
 /// The epoch of the first run of a turn, which has no past.
@@ -32,6 +33,10 @@ const FIRST_EPOCH: i64 = 1;
 
 /// What the metrics call a turn that waits for a person.
 const PARKED: &str = "parked";
+/// What they call one that this node runs no longer, and has not ended.
+const LOST: &str = "lost";
+/// What they call one that a stopping node gives back.
+const RELEASED: &str = "released";
 
 /// How long a run waits before it tries the store again.
 const STORE_RETRY: Duration = Duration::from_millis(250);
@@ -52,12 +57,11 @@ pub(super) fn spawn(turns: &Turns, claimed: ClaimedTurn, claimed_at: Instant, sl
 struct Run {
     turns: Turns,
     claimed: ClaimedTurn,
-    claimed_at: Instant,
     started_at: Instant,
     stream: Arc<TurnStream>,
     holding: Holding,
-    /// Frames made while the lease was in doubt; sent when it is not.
-    held_back: Vec<Step>,
+    /// Made while the lease was in doubt; sent when it is not, or when what they belong to is committed.
+    held_back: Vec<Piece>,
     first_token: bool,
     /// The number of the journal's next step.
     next_step: i32,
@@ -90,10 +94,9 @@ impl Run {
         turns.0.metrics.in_flight.inc();
         Self {
             turns: turns.clone(),
-            holding: turns.0.holdings.hold(&about, claimed.epoch),
+            holding: turns.0.holdings.hold(&about, claimed.epoch, Lease::new(turns.0.config.lease, claimed_at)),
             stream: turns.0.streams.hold(&about, claimed.epoch),
             claimed,
-            claimed_at,
             started_at: Instant::now(),
             held_back: Vec::new(),
             first_token: false,
@@ -118,7 +121,7 @@ impl Run {
         let serve = holder::serve(
             self.turns.clone(),
             self.stream.clone(),
-            (self.claimed.epoch, self.claimed_at),
+            (self.claimed.epoch, self.holding.lease.clone()),
             self.claimed.traceparent.clone(),
             done,
         );
@@ -126,15 +129,27 @@ impl Run {
         let outcome = match self.answer(past).await {
             Result::Ended { outcome, usage } => self.finish(outcome, usage).await,
             Result::Asks { call, description } => self.park(&call, &description).await,
-            Result::Lost => "lost",
-            Result::Abandoned => "released",
+            Result::Lost => LOST,
+            Result::Abandoned => RELEASED,
         };
         let metrics = &self.turns.0.metrics;
         metrics.ended.with_label_values(&[outcome]).inc();
         metrics.duration.with_label_values(&[outcome]).observe(self.started_at.elapsed().as_secs_f64());
         tracing::info!(outcome, attempt = self.claimed.attempt, "turn ended");
-        if outcome == PARKED {
-            self.leave_parked().await;
+        if [PARKED, LOST, RELEASED].contains(&outcome) {
+            self.leave().await;
+        }
+    }
+
+    /// Gives the slot back for a turn that has not ended. Somebody who pressed Stop may have told only this run.
+    async fn leave(self) {
+        self.holding.leave();
+        let cancelled = self.holding.signals.cancelled.is_cancelled();
+        let turns = self.turns.clone();
+        let (conversation, request_id) = (self.claimed.conversation, self.claimed.request_id.clone());
+        drop(self);
+        if cancelled && let Err(error) = turns.cancel(conversation, Some(&request_id)).await {
+            log_store("turn.cancel", &error);
         }
     }
 
@@ -186,7 +201,7 @@ impl Run {
             Err(AgentError::Lost(_)) => Result::Lost,
             // A node that was out of touch for so long may be the cause of the failure itself: a paused one finds that its
             // gateway went silent. Somebody who is in touch shall try.
-            Err(error) if !turns.0.lease.is_valid(self.claimed_at) => {
+            Err(error) if !self.holding.lease.is_valid() => {
                 tracing::warn!(%error, "agent failed while the lease was in doubt; the turn is left to its next holder");
                 Result::Lost
             }
@@ -218,40 +233,50 @@ impl Run {
     }
 
     fn send_held_back(&mut self) {
-        for step in std::mem::take(&mut self.held_back) {
-            self.send(step);
+        for piece in std::mem::take(&mut self.held_back) {
+            self.send(piece);
         }
     }
 
-    fn send(&mut self, step: Step) {
-        let pushed = self.push(step);
+    fn send(&mut self, piece: Piece) {
+        let pushed = self.push(piece);
         self.publish(Kind::Frame, pushed);
     }
 
-    fn push(&mut self, step: Step) -> Option<Pushed> {
-        let frames = &self.turns.0.metrics.frames;
-        let (request_id, now, epoch) = (&self.claimed.request_id, self.stream.now_ms(), self.claimed.epoch);
-        match step {
-            Step::Text(text) => {
-                if !std::mem::replace(&mut self.first_token, true) {
-                    self.turns.0.metrics.first_token.observe(self.started_at.elapsed().as_secs_f64());
+    fn push(&mut self, piece: Piece) -> Option<Pushed> {
+        let (frames, epoch) = (&self.turns.0.metrics.frames, self.claimed.epoch);
+        match piece {
+            Piece::Text(channel, text) => {
+                match channel {
+                    Channel::Token => {
+                        if !std::mem::replace(&mut self.first_token, true) {
+                            self.turns.0.metrics.first_token.observe(self.started_at.elapsed().as_secs_f64());
+                        }
+                        frames.token.inc();
+                    }
+                    Channel::Reasoning => frames.reasoning.inc(),
                 }
-                frames.token.inc();
-                self.stream.push_text(epoch, Channel::Token, &text)
+                self.stream.push_text(epoch, channel, &text)
             }
-            Step::Reasoning(text) => {
-                frames.reasoning.inc();
-                self.stream.push_text(epoch, Channel::Reasoning, &text)
-            }
-            Step::ToolStarted { call } => {
-                let frame = Event::tool_call(request_id, now, &call.name, &call.arguments).encode();
+            Piece::Event(frame) | Piece::End(frame) => {
                 frames.chunk.inc();
-                self.stream.push_event(epoch, frame)
+                self.stream.push_event(epoch, frame.into())
+            }
+        }
+    }
+
+    /// A step of the agent as a piece of the stream.
+    fn piece(&self, step: Step) -> Piece {
+        let (request_id, now) = (&self.claimed.request_id, self.stream.now_ms());
+        match step {
+            Step::Text(text) => Piece::Text(Channel::Token, text),
+            Step::Reasoning(text) => Piece::Text(Channel::Reasoning, text),
+            Step::ToolStarted { call } => {
+                Piece::Event(Event::tool_call(request_id, now, &call.name, &call.arguments).encode().to_string())
             }
             Step::ToolEnded { call, is_error, result } => {
                 let frame = Event::tool_result(request_id, now, &call.name, is_error, &result).encode();
-                frames.chunk.inc();
-                self.stream.push_event(epoch, frame)
+                Piece::Event(frame.to_string())
             }
         }
     }
@@ -277,11 +302,12 @@ impl Run {
     /// Commits the ending, then sends the terminal frame. Returns what the metrics call it.
     async fn finish(&mut self, outcome: Outcome, usage: Usage) -> &'static str {
         let inner = self.turns.0.clone();
-        self.send_held_back();
+        // What was held back belongs to the answer. It is sent only after the commit has shown that the turn is still ours.
         let text = match outcome {
-            Outcome::Completed | Outcome::Cancelled => self.stream.text(),
+            Outcome::Completed | Outcome::Cancelled => self.held_back.iter().fold(self.stream.text(), with_answer),
             Outcome::Failed(_) => String::new(),
         };
+        let newest = self.stream.position().1 + self.held_back.len() as u64;
         let finish = Finish {
             turn: self.claimed.id,
             epoch: self.claimed.epoch,
@@ -290,7 +316,7 @@ impl Run {
             text,
             message: MessageId::new(),
             usage: turn_usage(usage),
-            last_seq: i64::try_from(self.stream.position().1 + 1).unwrap_or(i64::MAX),
+            last_seq: i64::try_from(newest + 1).unwrap_or(i64::MAX),
         };
         let timer = inner.metrics.overhead.with_label_values(&["finish"]).start_timer();
         let lost = self.holding.signals.lost.clone();
@@ -304,13 +330,14 @@ impl Run {
             Ok(Finished::Committed) => {}
             Ok(Finished::Fenced) => {
                 inner.metrics.fenced_writes.inc();
-                return "lost";
+                return LOST;
             }
             Err(error) => {
                 log_store("turn.finish", &error);
-                return "lost";
+                return LOST;
             }
         }
+        self.send_held_back();
         let (request_id, now) = (&self.claimed.request_id, self.stream.now_ms());
         let frame = ending::frame(request_id, now, &finish.outcome, finish.message, &finish.text, finish.usage);
         let pushed = self.stream.push_end(self.claimed.epoch, frame);
@@ -329,6 +356,14 @@ impl Drop for Run {
         self.turns.0.metrics.in_flight.dec();
         self.turns.0.streams.release(&self.stream.about, self.claimed.epoch);
     }
+}
+
+/// The answer so far with a piece more of it.
+fn with_answer(mut text: String, piece: &Piece) -> String {
+    if let Piece::Text(Channel::Token, more) = piece {
+        text.push_str(more);
+    }
+    text
 }
 
 fn failed() -> Result {

@@ -11,11 +11,12 @@ use super::{Run, journal, log_store, patiently};
 impl Host for Run {
     /// Sends a step on its way. While the lease is in doubt nothing is sent, for another node may be speaking.
     fn emit(&mut self, step: Step) {
-        if self.turns.0.lease.is_valid(self.claimed_at) {
+        let piece = self.piece(step);
+        if self.holding.may_speak() {
             self.send_held_back();
-            self.send(step);
+            self.send(piece);
         } else {
-            self.held_back.push(step);
+            self.held_back.push(piece);
         }
     }
 
