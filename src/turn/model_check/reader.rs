@@ -93,8 +93,10 @@ impl World {
             self.broken = Some("an ending is the one that the store has");
             return;
         }
-        // A client without numbers that saw text of a run that was cut short gets the answer with the ending.
-        let whole = reader.numbered || self.said(life.epoch, u64::MAX).starts_with(&reader.text);
+        // A client without numbers whose text began again gets the answer with the ending, and no more text. A node that
+        // learns of the ending from the store begins again after a park, too.
+        let began_again = !self.said(life.epoch, u64::MAX).starts_with(&reader.text) || self.row.parked.is_some();
+        let whole = reader.numbered || !began_again;
         if life.answer.is_some() && whole && !reader.returned && reader.text != self.row.answer {
             self.broken = Some("in the end a reader has the answer");
         }
@@ -135,7 +137,9 @@ impl World {
             reader.returned = true;
             reader.place = Place::only_end(epoch, false);
             // What is over is in the conversation's history, which a client that comes back asks for.
-            reader.end = self.row.life.state.is_final().then(|| self.row.terminal());
+            if self.row.life.state.is_final() {
+                (reader.at, reader.end) = (None, Some(self.row.terminal()));
+            }
             return true;
         }
         let verdict = match flaw {
