@@ -223,7 +223,7 @@ fn an_ending_without_its_epoch_is_found() {
 
 #[test]
 fn a_terminal_frame_before_its_commit_is_found() {
-    breaks("an ending is the one that the store has", Flaw::TheEndIsToldBeforeItIsCommitted, LOSSY, NUMBERED);
+    breaks("only the holder speaks", Flaw::TheEndIsToldBeforeItIsCommitted, LOSSY, NUMBERED);
 }
 
 #[test]
@@ -238,7 +238,7 @@ fn a_node_that_ignores_the_epoch_of_the_store_is_found() {
 
 #[test]
 fn a_reader_that_resumes_by_number_alone_is_found() {
-    breaks("a reader has exactly what was said", Flaw::ANumberMeansTheSameInEveryRun, CALM, NUMBERED);
+    breaks("in the end a reader has the answer", Flaw::ANumberMeansTheSameInEveryRun, CALM, NUMBERED);
 }
 
 #[test]

@@ -65,9 +65,15 @@ pub enum Action {
 pub const MAX_ATTEMPTS: i32 = 2;
 
 impl World {
-    /// Everything that can happen.
+    /// Everything that may be able to happen; [`World::after`] knows. Leaving out early what cannot saves most of the time.
     pub fn actions(&self) -> Vec<Action> {
-        let mut actions = vec![Action::Tick, Action::Approve, Action::Expire, Action::Stop(None)];
+        let mut actions = vec![Action::Tick];
+        if self.row.life.state == TurnState::Parked {
+            actions.extend([Action::Approve, Action::Expire]);
+        }
+        if self.left.stops > 0 {
+            actions.push(Action::Stop(None));
+        }
         for node in [A, B, EDGE] {
             self.actions_of(node, &mut actions);
         }
@@ -82,28 +88,63 @@ impl World {
             if self.left.slow_readers {
                 actions.push(Action::Read(index));
             }
-            for to in [A, EDGE].into_iter().filter(|to| reader.at != Some(*to)) {
-                actions.extend([None, Some(A), Some(B)].map(|whom| Action::Come(index, to, whom)));
+            if reader.end.is_none() && (reader.at.is_none() || self.left.moves > 0) {
+                for to in [A, EDGE].into_iter().filter(|to| reader.at != Some(*to)) {
+                    actions.push(Action::Come(index, to, None));
+                    actions.extend(self.runners(to).map(|whom| Action::Come(index, to, Some(whom))));
+                }
             }
         }
         actions
     }
 
+    /// Nodes other than this one that run the turn, or believe so.
+    fn runners(&self, node: usize) -> impl Iterator<Item = usize> {
+        [A, B].into_iter().filter(move |whom| *whom != node && self.nodes[*whom].run.is_some())
+    }
+
     fn actions_of(&self, node: usize, actions: &mut Vec<Action>) {
-        let here = &self.nodes[node];
-        if here.paused {
-            return actions.extend([Action::Continue(node), Action::Crash(node)]);
+        let (here, left) = (&self.nodes[node], &self.left);
+        if left.crashes > 0 && here.run.is_some() {
+            actions.push(Action::Crash(node));
         }
-        if node != EDGE {
+        if here.paused {
+            return actions.push(Action::Continue(node));
+        }
+        if node != EDGE && left.epochs > 0 && self.row.life.is_free(0) {
             actions.push(Action::Claim(node));
         }
-        if here.run.is_some() {
-            actions.extend([Action::Renew, Action::HearRenewal, Action::Say, Action::Fail].map(|action| action(node)));
-            actions.extend([Action::Finish, Action::Park, Action::Show, Action::Pause].map(|action| action(node)));
-            actions.extend([Action::Crash, Action::Release, Action::HearStop].map(|action| action(node)));
+        let Some(run) = &here.run else {
+            if self.follows(node) {
+                actions.push(Action::LookUp(node));
+                actions.extend(self.runners(node).map(|whom| Action::Ask(node, whom)));
+            }
+            return;
+        };
+        if left.pauses > 0 {
+            actions.push(Action::Pause(node));
+        }
+        actions.push(if run.renewing.is_some() { Action::HearRenewal(node) } else { Action::Renew(node) });
+        if run.committed.is_some() {
+            return actions.push(Action::Show(node));
+        }
+        if run.made < left.tokens {
+            actions.push(Action::Say(node));
+        } else if self.needs_approval(run) {
+            actions.push(Action::Park(node));
+        }
+        actions.push(Action::Finish(node));
+        if left.failures > 0 {
+            actions.push(Action::Fail(node));
+        }
+        if left.releases > 0 {
+            actions.push(Action::Release(node));
+        }
+        if left.stops > 0 {
             actions.push(Action::Stop(Some(node)));
-        } else if here.stream.is_some() {
-            actions.extend([Action::LookUp(node), Action::Ask(node, A), Action::Ask(node, B)]);
+        }
+        if self.row.life.cancel_requested && !run.cancelled {
+            actions.push(Action::HearStop(node));
         }
     }
 

@@ -161,6 +161,7 @@ impl World {
             finish.holder = self.row.life.holder.unwrap_or(holder);
         }
         if flaw == Some(Flaw::TheEndIsToldBeforeItIsCommitted) {
+            self.send_held_back(node);
             self.send(node, Piece::End(format!("{}:{}", finish.outcome.state().as_str(), finish.text)));
         }
         let before = self.row.life.clone();
