@@ -48,29 +48,29 @@ struct Lives {
 }
 
 impl Model for Lives {
-    type State = World;
+    type State = Box<World>;
     type Action = Action;
 
-    fn begin(&self) -> World {
-        World::new(self.budget, self.readers)
+    fn begin(&self) -> Box<World> {
+        Box::new(World::new(self.budget, self.readers))
     }
 
-    fn next(&self, world: &World) -> Vec<(Action, World)> {
+    fn next(&self, world: &Box<World>) -> Vec<(Action, Box<World>)> {
         let after = |action: Action| world.after(&action, self.flaw).map(|world| (action, world));
         world.actions().into_iter().filter_map(after).collect()
     }
 
-    fn broken(&self, world: &World) -> Option<&'static str> {
+    fn broken(&self, world: &Box<World>) -> Option<&'static str> {
         let told = world.row.life.cancel_requested || world.row.life.state.is_final();
         let known = world.nodes.iter().flat_map(|node| &node.run).any(|run| run.cancelled);
         world.broken.or((world.stopped && !told && !known).then_some("a stop is not forgotten"))
     }
 
-    fn has_ended(&self, world: &World) -> bool {
+    fn has_ended(&self, world: &Box<World>) -> bool {
         world.row.life.state.is_final() && world.readers.iter().all(|reader| reader.end.is_some())
     }
 
-    fn shows(&self, world: &World) -> Vec<&'static str> {
+    fn shows(&self, world: &Box<World>) -> Vec<&'static str> {
         let (life, parked) = (&world.row.life, world.row.parked.as_ref());
         let runs = || world.nodes.iter().filter_map(|node| node.run.as_ref());
         let went_on = parked.is_some_and(|parked| life.epoch > parked.epoch) && life.state == TurnState::Running;

@@ -149,8 +149,8 @@ impl World {
     }
 
     /// The world after something happened; `None` when it cannot happen now.
-    pub fn after(&self, action: &Action, flaw: Option<Flaw>) -> Option<Self> {
-        let mut world = self.clone();
+    pub fn after(&self, action: &Action, flaw: Option<Flaw>) -> Option<Box<Self>> {
+        let mut world = Box::new(self.clone());
         let happened = match action {
             Action::Tick => world.tick(),
             Action::Claim(node) => world.claim(*node),

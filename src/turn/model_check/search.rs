@@ -3,7 +3,7 @@
 //! States are told apart by 64 bits of their hash, so that only those that are still to be looked at are kept whole. The
 //! edges are kept, too: a state from which no end can be reached any more is found by walking them backwards.
 
-use std::collections::hash_map::{DefaultHasher, Entry};
+use std::collections::hash_map::Entry;
 use std::collections::{HashMap, VecDeque};
 use std::fmt::Debug;
 use std::hash::{Hash, Hasher};
@@ -92,9 +92,9 @@ struct Search<M: Model> {
 impl<M: Model> Search<M> {
     /// The place of a state, and whether it is new.
     fn enter(&mut self, state: &M::State, came_by: Option<(usize, M::Action)>) -> (usize, bool) {
-        let mut hasher = DefaultHasher::new();
-        state.hash(&mut hasher);
-        match self.known.entry(hasher.finish()) {
+        let mut mix = Mix(0);
+        state.hash(&mut mix);
+        match self.known.entry(mix.finish()) {
             Entry::Occupied(place) => (*place.get(), false),
             Entry::Vacant(place) => {
                 let index = self.came_by.len();
@@ -138,5 +138,40 @@ impl<M: Model> Search<M> {
         shown: HashMap<&'static str, usize>,
     ) -> Found<M::Action> {
         Found { states: self.came_by.len(), steps: self.edges.len(), broken, dead_end, shown }
+    }
+}
+
+/// Multiplies and folds, number by number: several times as fast as the standard hash in a build that is not optimised.
+struct Mix(u64);
+
+impl Hasher for Mix {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        for part in bytes.chunks(8) {
+            let mut word = [0; 8];
+            word[..part.len()].copy_from_slice(part);
+            self.write_u64(u64::from_le_bytes(word));
+        }
+    }
+
+    fn write_u8(&mut self, number: u8) {
+        self.write_u64(u64::from(number));
+    }
+
+    fn write_u32(&mut self, number: u32) {
+        self.write_u64(u64::from(number));
+    }
+
+    fn write_u64(&mut self, number: u64) {
+        let mixed = (self.0.rotate_left(25) ^ number).wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let wide = u128::from(mixed) * u128::from(0xa076_1d64_78bd_642f_u64);
+        self.0 = (wide >> 64) as u64 ^ wide as u64;
+    }
+
+    fn write_usize(&mut self, number: usize) {
+        self.write_u64(number as u64);
     }
 }
