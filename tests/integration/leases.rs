@@ -273,6 +273,35 @@ async fn a_turn_that_panics_whoever_runs_it_fails_in_plain_words_and_the_node_li
     node.stop().await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stop_that_only_a_replaced_holder_was_told_of_ends_the_turn_all_the_same() {
+    let (script, _gate) = Script::saying(["old ", "never"]).gated();
+    let model = Scripted::new([script, Script::saying(["nobody wants this any more"])]);
+    let shared = Shared::real(&model).await;
+    let node = shared.start(Role::All).await;
+    let mut client = node.connect().await;
+    let session = client.session().await;
+    client.say(&session, "r1", "hi").await;
+    let store = shared.store.clone().open(&Registry::new()).await.unwrap();
+    let thief = NodeId::new();
+    steal(&shared, thief).await;
+    client.send(json!({"action": "cancel", "requestId": "r1", "sessionId": session["sessionId"]})).await;
+    assert_eventually("the old holder notices", Duration::from_secs(10), async || {
+        node.metric("switchboard_turns_total", &[("outcome", "lost")]) == 1.0
+    })
+    .await;
+    assert_eventually("the stop is in the store", Duration::from_secs(10), async || {
+        let claim = Claim { holder: thief, lease: Duration::from_secs(60) };
+        let active = store.active_turn(session["conversationId"].as_str()?.parse().ok()?).await.unwrap()?;
+        store.renew_leases(&claim, &[active.id]).await.unwrap().first()?.cancel_requested.then_some(())
+    })
+    .await;
+    assert_eq!(store.release_turns(thief).await.unwrap(), 1);
+    let turn = client.turn("r1").await;
+    assert_eq!((turn.text.as_str(), &turn.end["type"]), ("", &json!("cancelled")));
+    node.stop().await;
+}
+
 /// Gives the running turn to another holder, behind the node's back.
 pub async fn steal(shared: &Shared, thief: NodeId) {
     let (client, connection) = connect(shared).await;

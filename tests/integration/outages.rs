@@ -144,6 +144,45 @@ async fn without_postgres_a_client_is_told_to_try_again_and_a_running_turn_ends_
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_holder_in_doubt_shows_nothing_of_its_answer_before_the_store_has_taken_it() {
+    let database = services::own_postgres().await;
+    let url = database.create_database("outage").await.unwrap();
+    let (script, gate) = Script::saying(["shown ", "held ", "back"]).gated();
+    let mut config = Config {
+        store: StoreChoice::Postgres(postgres::Config::new(url)),
+        model: given(&Scripted::new([script])),
+        ..crate::support::node::config()
+    };
+    config.turn.lease = Duration::from_secs(1);
+    // The node must not take the turn from itself.
+    config.turn.sweep = Duration::from_secs(600);
+    let node = TestNode::start(config).await;
+    let mut client = node.connect().await;
+    let session = client.session().await;
+    client.say(&session, "r1", "hi").await;
+    gate.open();
+    client.expect("stream_token").await;
+
+    database.stop(Shutdown::Fast).await.unwrap();
+    // One is asked for every third of a lease, so that the last that succeeded is more than two thirds old.
+    assert_eventually("renewals fail", PATIENCE, async || {
+        node.metric("switchboard_lease_renewals_total", &[("result", "failed")]) >= 3.0
+    })
+    .await;
+    let finishes = || node.metric("switchboard_store_operations_total", &[("operation", "turn.finish")]);
+    assert_eq!(finishes(), 0.0);
+    gate.open_all();
+    assert_eventually("the ending is tried", PATIENCE, async || finishes() > 0.0).await;
+    client.expect_silence().await;
+
+    database.start_again().await.unwrap();
+    let turn = client.turn("r1").await;
+    assert_eq!(turn.text, "held back");
+    assert_eq!(turn.end["data"]["data"]["response"]["responseParts"], json!(["shown held back"]));
+    node.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn four_nodes_start_at_once_on_an_empty_database() {
     let model = Scripted::new([Script::saying(["hello"])]);
     let shared = Shared::real(&model).await;
