@@ -124,6 +124,9 @@ impl World {
         if left.pauses > 0 {
             actions.push(Action::Pause(node));
         }
+        if left.stops > 0 {
+            actions.push(Action::Stop(Some(node)));
+        }
         actions.push(if run.renewing.is_some() { Action::HearRenewal(node) } else { Action::Renew(node) });
         if run.committed.is_some() {
             return actions.push(Action::Show(node));
@@ -140,9 +143,6 @@ impl World {
         if left.releases > 0 {
             actions.push(Action::Release(node));
         }
-        if left.stops > 0 {
-            actions.push(Action::Stop(Some(node)));
-        }
         if self.row.life.cancel_requested && !run.cancelled {
             actions.push(Action::HearStop(node));
         }
@@ -153,7 +153,7 @@ impl World {
         let mut world = Box::new(self.clone());
         let happened = match action {
             Action::Tick => world.tick(),
-            Action::Claim(node) => world.claim(*node),
+            Action::Claim(node) => world.claim(*node, flaw),
             Action::Renew(node) => world.renew(*node, flaw),
             Action::HearRenewal(node) => world.hear_renewal(*node, flaw),
             Action::Say(node) => world.say(*node, flaw),
@@ -202,16 +202,17 @@ impl World {
         true
     }
 
-    fn claim(&mut self, node: usize) -> bool {
+    fn claim(&mut self, node: usize, flaw: Option<Flaw>) -> bool {
         let claim = claim(node, &self.nodes[node]);
-        if self.left.epochs == 0 || !self.row.life.is_free(0) {
+        let queued = self.row.life.state == TurnState::Queued;
+        if self.left.epochs == 0 || (flaw == Some(Flaw::ALeaseNeverRunsOut) && !queued) {
             return false;
         }
         let Met::Held { epoch, attempt, cancel_requested } = self.row.life.apply(Act::Claim(&claim), 0) else {
             return false;
         };
         self.left.epochs -= 1;
-        self.lose(node, None);
+        self.lose(node, flaw);
         let parked = self.row.parked.clone();
         self.truth.push(parked.iter().flat_map(|parked| parked.pieces.clone()).collect());
         self.nodes[node].begin(epoch, attempt, cancel_requested, parked);

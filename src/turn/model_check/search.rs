@@ -47,7 +47,7 @@ pub struct Found<A> {
 }
 
 /// More states than a model may have, so that one that grew too large fails instead of running for ever.
-const MOST: usize = 1_000_000;
+const MOST: usize = 3_000_000;
 
 /// Looks at every state, until one breaks a promise.
 pub fn explore<M: Model>(model: &M) -> Found<M::Action> {
