@@ -18,7 +18,7 @@ use crate::store::{Turn, TurnState};
 use super::ending;
 use super::journal;
 use super::peer::{AttachReply, HolderRequest};
-use super::stream::{Informed, Offer, TurnStream};
+use super::stream::{Offer, ToldBy, TurnStream};
 use super::streams::Streams;
 use super::transcript::{Channel, Piece};
 
@@ -121,16 +121,16 @@ fn piece_of(frame: &Utf8Bytes) -> Piece {
 }
 
 /// When to ask again at the latest, for a turn that has not ended: when nobody runs it, what becomes of it is announced.
-fn again_after(informed: Informed) -> Duration {
-    match informed {
-        Informed::ByHolder => SILENCE,
-        Informed::ByStore => PARKED,
-        Informed::ByNobody => RETRY,
+fn again_after(told_by: ToldBy) -> Duration {
+    match told_by {
+        ToldBy::Holder => SILENCE,
+        ToldBy::Store => PARKED,
+        ToldBy::Nobody => RETRY,
     }
 }
 
 /// Asks the holder for what is missing, or the store when nobody holds the turn.
-pub(super) async fn ask(streams: &Streams, stream: &TurnStream) -> Informed {
+pub(super) async fn ask(streams: &Streams, stream: &TurnStream) -> ToldBy {
     loop {
         let (epoch, after) = stream.position();
         let request = HolderRequest::Attach { epoch, after };
@@ -141,29 +141,29 @@ pub(super) async fn ask(streams: &Streams, stream: &TurnStream) -> Informed {
         };
         let Some(reply) = reply else {
             streams.metrics.unreadable_envelopes.inc();
-            return Informed::ByNobody;
+            return ToldBy::Nobody;
         };
         let (healed, has_more) = (reply.pieces.len(), reply.has_more);
         if !stream.heal(reply.into()) {
-            return Informed::ByNobody;
+            return ToldBy::Nobody;
         }
         if !has_more || healed == 0 {
-            return Informed::ByHolder;
+            return ToldBy::Holder;
         }
     }
 }
 
 /// The holder does not answer: it is gone, or the bus is. The store knows whether the turn has ended.
-async fn ask_store(streams: &Streams, stream: &TurnStream) -> Informed {
+async fn ask_store(streams: &Streams, stream: &TurnStream) -> ToldBy {
     match streams.store.turn(stream.about.turn).await {
         Ok(Some(turn)) => match turn.state {
             TurnState::Completed | TurnState::Failed | TurnState::Cancelled => {
                 ending::conclude(stream, &turn);
-                return Informed::ByStore;
+                return ToldBy::Store;
             }
             TurnState::Parked => {
                 restore(streams, stream, &turn).await;
-                return Informed::ByStore;
+                return ToldBy::Store;
             }
             TurnState::Queued => restore(streams, stream, &turn).await,
             TurnState::Running => stream.fence(turn.epoch),
@@ -171,7 +171,7 @@ async fn ask_store(streams: &Streams, stream: &TurnStream) -> Informed {
         Ok(None) => tracing::warn!(turn = %stream.about.turn, "followed turn is not in the store"),
         Err(error) => tracing::warn!(turn = %stream.about.turn, %error, "followed turn not looked up"),
     }
-    Informed::ByNobody
+    ToldBy::Nobody
 }
 
 /// Brings what a turn said before it was parked, if this node does not have it.

@@ -10,7 +10,7 @@ use crate::store::{Session, StoreError, Turn};
 use super::Turns;
 use super::follow;
 use super::inbox::{Inbox, Reader, View};
-use super::stream::{Informed, Resume};
+use super::stream::{Resume, ToldBy};
 
 /// What a client that resumes gets.
 pub struct Resumed {
@@ -54,14 +54,14 @@ impl Turns {
         let turn = self.0.store.newest_turn(session.conversation, request_id).await?.ok_or(ResumeError::NoTurn)?;
         self.0.streams.know(&turn);
         let stream = self.stream_of(&turn);
-        let informed = if self.0.holdings.holds(turn.id) {
-            Informed::ByHolder
+        let told_by = if self.0.holdings.holds(turn.id) {
+            ToldBy::Holder
         } else if stream.has_ended() {
-            Informed::ByStore
+            ToldBy::Store
         } else {
             follow::ask(&self.0.streams, &stream).await
         };
-        let (verdict, (epoch, newest)) = stream.resume(&turn, after, informed);
+        let (verdict, (epoch, newest)) = stream.resume(&turn, after, told_by);
         let (exact, begin) = match verdict {
             Resume::Exactly => (true, after),
             Resume::Anew => (false, 0),

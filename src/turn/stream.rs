@@ -19,7 +19,7 @@ use super::inbox::{Inbox, Outbound};
 use super::lineage::{Attached, Lineage, Parked};
 use super::transcript::{Channel, Next, Piece, Transcript};
 
-pub use state::{Found, Informed, Offer, Resume, State};
+pub use state::{Found, Offer, Resume, State, ToldBy};
 
 /// What a turn is called.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -166,9 +166,9 @@ impl TurnStream {
 
     /// Where a client of this turn reads on that has every frame up to number `after`, and the position of the newest frame;
     /// see [`State::resume`].
-    pub(super) fn resume(&self, turn: &Turn, after: u64, informed: Informed) -> (Resume, (i64, u64)) {
+    pub(super) fn resume(&self, turn: &Turn, after: u64, told_by: ToldBy) -> (Resume, (i64, u64)) {
         let inner = self.lock();
-        (inner.state.resume(turn.epoch, turn.state, after, informed), inner.state.position())
+        (inner.state.resume(turn.epoch, turn.state, after, told_by), inner.state.position())
     }
 
     /// The time for a frame made now, in epoch milliseconds.

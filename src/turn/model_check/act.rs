@@ -355,6 +355,6 @@ impl World {
 
     /// Nobody has approved what this run is about to do.
     pub fn needs_approval(&self, run: &super::world::Run) -> bool {
-        self.left.asks && !self.row.parked.as_ref().is_some_and(|parked| run.epoch > parked.epoch)
+        self.left.asks && self.row.parked.as_ref().is_none_or(|parked| run.epoch <= parked.epoch)
     }
 }

@@ -213,13 +213,9 @@ impl World {
 
     /// Shows what was committed, and is done.
     pub fn show(&mut self, node: usize) -> bool {
-        if !self.nodes[node].run.as_ref().is_some_and(|run| run.committed.is_some()) {
-            return false;
-        }
+        let Some(piece) = self.nodes[node].run.as_ref().and_then(|run| run.committed.clone()) else { return false };
         self.send_held_back(node);
-        if let Some(piece) = self.nodes[node].run.as_ref().and_then(|run| run.committed.clone()) {
-            self.send(node, piece);
-        }
+        self.send(node, piece);
         self.lose(node, None);
         true
     }

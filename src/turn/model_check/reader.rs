@@ -4,7 +4,7 @@
 use crate::store::TurnState;
 
 use super::super::place::{Place, Told};
-use super::super::stream::{Informed, Resume, State};
+use super::super::stream::{Resume, State, ToldBy};
 use super::super::transcript::Next;
 use super::Flaw;
 use super::world::{Reader, World};
@@ -116,18 +116,18 @@ impl World {
         let holds = self.nodes[to].run.is_some();
         self.open(to, flaw);
         let here = self.nodes[to].stream.get_or_insert_default();
-        let informed = if holds || here.has_ended() {
+        let told_by = if holds || here.has_ended() {
             // Nobody is asked.
-            whom.is_none().then_some(if holds { Informed::ByHolder } else { Informed::ByStore })
+            whom.is_none().then_some(if holds { ToldBy::Holder } else { ToldBy::Store })
         } else if let Some(whom) = whom {
             self.attach(to, whom).and_then(|attached| {
                 let healed = self.nodes[to].stream.as_mut()?.heal(attached);
-                Some(if healed { Informed::ByHolder } else { Informed::ByNobody })
+                Some(if healed { ToldBy::Holder } else { ToldBy::Nobody })
             })
         } else {
             self.look(to, flaw)
         };
-        let Some(informed) = informed else { return false };
+        let Some(told_by) = told_by else { return false };
         let (stored, state) = (self.row.life.epoch, self.row.life.state);
         let stream = self.nodes[to].stream.get_or_insert_default();
         let (epoch, newest) = stream.position();
@@ -144,7 +144,7 @@ impl World {
         }
         let verdict = match flaw {
             Some(Flaw::ANumberMeansTheSameInEveryRun) if after > 0 && after <= newest => Resume::Exactly,
-            _ => stream.resume(stored, state, after, informed),
+            _ => stream.resume(stored, state, after, told_by),
         };
         match verdict {
             Resume::Exactly => reader.place = Place::at(epoch, after, true),
@@ -188,7 +188,7 @@ impl World {
     }
 
     /// A node that follows looks into the store.
-    pub fn look(&mut self, node: usize, flaw: Option<Flaw>) -> Option<Informed> {
+    pub fn look(&mut self, node: usize, flaw: Option<Flaw>) -> Option<ToldBy> {
         let life = self.row.life.clone();
         let stream = self.nodes[node].stream.as_mut()?;
         match life.state {
@@ -201,7 +201,7 @@ impl World {
             TurnState::Running => self.fence(node, flaw),
         }
         let is_over = life.state != TurnState::Running && life.state != TurnState::Queued;
-        Some(if is_over { Informed::ByStore } else { Informed::ByNobody })
+        Some(if is_over { ToldBy::Store } else { ToldBy::Nobody })
     }
 }
 

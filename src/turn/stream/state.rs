@@ -73,13 +73,13 @@ pub enum Found<T> {
 
 /// Who told this node last what it missed of a turn.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Informed {
+pub enum ToldBy {
     /// The node that runs the turn, this one or another.
-    ByHolder,
+    Holder,
     /// The store, of a turn that nobody runs.
-    ByStore,
+    Store,
     /// Nobody: the holder is dead, or there is no way to it.
-    ByNobody,
+    Nobody,
 }
 
 /// Where a client that comes back reads on.
@@ -270,13 +270,13 @@ impl State {
     ///
     /// A position is refused only when it is known how far the turn has come. A holder knows while the turn runs; once it has
     /// committed more than it has shown, another node may have told the client of it.
-    pub fn resume(&self, epoch: i64, state: TurnState, after: u64, informed: Informed) -> Resume {
+    pub fn resume(&self, epoch: i64, state: TurnState, after: u64, told_by: ToldBy) -> Resume {
         let newest = self.transcript.last_seq();
         let certain = epoch <= self.epoch.max(1) && self.lineage.is_certain(after);
-        let complete = match informed {
-            Informed::ByHolder => state == TurnState::Running,
-            Informed::ByStore => true,
-            Informed::ByNobody => false,
+        let complete = match told_by {
+            ToldBy::Holder => state == TurnState::Running,
+            ToldBy::Store => true,
+            ToldBy::Nobody => false,
         };
         if certain && after > newest && (complete || self.has_ended()) {
             return Resume::Ahead;
@@ -406,7 +406,7 @@ mod tests {
         let mut elsewhere = State::default();
         elsewhere.conclude(1, 0, "", "{cancelled}".into());
         for after in 1..4 {
-            let resume = elsewhere.resume(1, TurnState::Cancelled, after, Informed::ByStore);
+            let resume = elsewhere.resume(1, TurnState::Cancelled, after, ToldBy::Store);
             assert_eq!(resume, Resume::Anew, "after {after}");
         }
     }
@@ -414,9 +414,9 @@ mod tests {
     #[test]
     fn a_holder_that_committed_more_than_it_has_shown_refuses_no_position() {
         let holder = said(&["one "]);
-        assert_eq!(holder.resume(1, TurnState::Running, 2, Informed::ByHolder), Resume::Ahead);
-        assert_eq!(holder.resume(1, TurnState::Parked, 2, Informed::ByHolder), Resume::Anew);
-        assert_eq!(holder.resume(1, TurnState::Completed, 2, Informed::ByHolder), Resume::Anew);
-        assert_eq!(holder.resume(1, TurnState::Completed, 1, Informed::ByHolder), Resume::Exactly);
+        assert_eq!(holder.resume(1, TurnState::Running, 2, ToldBy::Holder), Resume::Ahead);
+        assert_eq!(holder.resume(1, TurnState::Parked, 2, ToldBy::Holder), Resume::Anew);
+        assert_eq!(holder.resume(1, TurnState::Completed, 2, ToldBy::Holder), Resume::Anew);
+        assert_eq!(holder.resume(1, TurnState::Completed, 1, ToldBy::Holder), Resume::Exactly);
     }
 }

@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
-use rusqlite::types::ValueRef;
 use switchboard::ids::{MessageId, NodeId, TurnId};
 use switchboard::store::{
     Acceptance, Act, Cancellation, Claim, Finish, Finished, Life, Met, NewSteps, NewTurn, Outcome, Park, Parking,
@@ -18,7 +17,7 @@ use tokio::task::block_in_place;
 use super::fixture::{Fixture, LONG, claim, finish, new_turn};
 
 /// Turns that are led through their life, on each store.
-const LIVES: u32 = 150;
+const LIVES: u32 = 100;
 
 /// What the pure function is told of the time; leases and patience are long, or over.
 const NOW: i64 = 0;
@@ -265,14 +264,24 @@ impl Eye {
             // Whole seconds, so that what is over was over before.
             Self::Sqlite(_) => "(unixepoch() + 1) * 1000000",
         };
-        let sql = format!(
-            "select state, epoch, attempt, holder,
-                    case when lease_until is not null then case when lease_until < {now} then -1 else 1 end end,
-                    cast(cancel_requested as integer),
-                    case when parked_until is not null then case when parked_until <= {now} then 0 else 1 end end,
-                    last_seq, answer_message_id, error_code
-             from turns where id = '{turn}'"
-        );
+        let lease =
+            format!("case when lease_until is not null then case when lease_until < {now} then -1 else 1 end end");
+        let patience =
+            format!("case when parked_until is not null then case when parked_until <= {now} then 0 else 1 end end");
+        let columns = [
+            "state",
+            "epoch",
+            "attempt",
+            "holder",
+            &lease,
+            "cast(cancel_requested as integer)",
+            &patience,
+            "last_seq",
+            "answer_message_id",
+            "error_code",
+        ];
+        let columns = columns.map(|column| format!("cast({column} as text)")).join(", ");
+        let sql = format!("select {columns} from turns where id = '{turn}'");
         let row = self.row(&sql).await;
         let text = |column: usize| row[column].as_deref();
         let number = |column: usize| text(column).map(|text| text.parse::<i64>().unwrap());
@@ -306,32 +315,16 @@ impl Eye {
         }
     }
 
-    /// The columns of the one row, as text.
+    /// The columns of the one row.
     async fn row(&self, sql: &str) -> Vec<Option<String>> {
         match self {
             Self::Postgres(client) => {
-                let messages = client.simple_query(sql).await.unwrap();
-                let row = messages.iter().find_map(|message| {
-                    let tokio_postgres::SimpleQueryMessage::Row(row) = message else { return None };
-                    Some(row)
-                });
-                let row = row.unwrap();
-                (0..row.len()).map(|column| row.get(column).map(str::to_owned)).collect()
+                let row = client.query_one(sql, &[]).await.unwrap();
+                (0..row.len()).map(|column| row.get(column)).collect()
             }
             Self::Sqlite(connection) => {
-                let read = |row: &rusqlite::Row<'_>| {
-                    (0..row.as_ref().column_count())
-                        .map(|column| {
-                            Ok(match row.get_ref(column)? {
-                                ValueRef::Null => None,
-                                ValueRef::Integer(number) => Some(number.to_string()),
-                                text @ (ValueRef::Real(_) | ValueRef::Text(_) | ValueRef::Blob(_)) => {
-                                    Some(text.as_str()?.to_owned())
-                                }
-                            })
-                        })
-                        .collect()
-                };
+                let read =
+                    |row: &rusqlite::Row<'_>| (0..row.as_ref().column_count()).map(|column| row.get(column)).collect();
                 connection.query_row(sql, [], read).unwrap()
             }
         }
