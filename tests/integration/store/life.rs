@@ -49,26 +49,26 @@ struct Ending {
 }
 
 fn events() -> impl Strategy<Value = Vec<Event>> {
-    let node = || prop_oneof![3 => Just(HOLDER), 1 => 0..HOLDER];
-    let late = || prop_oneof![3 => Just(0_i64), 1 => Just(1)];
+    let node = || prop_oneof![2 => Just(HOLDER), 1 => 0..HOLDER];
+    let late = || prop_oneof![2 => Just(0_i64), 1 => Just(1)];
     let outcome =
         prop_oneof![Just(Outcome::Completed), Just(Outcome::Failed("AGENT_ERROR".into())), Just(Outcome::Cancelled)];
     let ending =
         (outcome, any::<bool>(), 1..4_i64).prop_map(|(outcome, says, last_seq)| Ending { outcome, says, last_seq });
     let patience = prop_oneof![2 => Just(LONG), 1 => Just(Duration::ZERO)];
     let event = prop_oneof![
-        5 => (0..HOLDER).prop_map(Event::Claim),
-        3 => Just(Event::RunOut),
-        1 => node().prop_map(Event::Renew),
+        6 => (0..HOLDER).prop_map(Event::Claim),
+        4 => Just(Event::RunOut),
+        2 => node().prop_map(Event::Renew),
         1 => node().prop_map(Event::Release),
-        1 => (node(), late()).prop_map(|(node, late)| Event::Record(node, late)),
+        2 => (node(), late()).prop_map(|(node, late)| Event::Record(node, late)),
         2 => (node(), late(), ending).prop_map(|(node, late, ending)| Event::Finish(node, late, ending)),
         3 => (node(), late(), patience).prop_map(|(node, late, patience)| Event::Park(node, late, patience)),
         2 => Just(Event::Answer),
         1 => Just(Event::Expire),
         1 => Just(Event::Cancel),
     ];
-    proptest::collection::vec(event, 1..24)
+    proptest::collection::vec(event, 1..40)
 }
 
 pub async fn whatever_happens_to_a_turn_its_row_is_what_the_pure_function_says(fixture: Fixture) {
