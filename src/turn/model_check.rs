@@ -159,7 +159,7 @@ fn a_turn_keeps_its_promises_on_a_bus_that_loses_doubles_and_reorders() {
 
 #[test]
 fn a_reader_without_numbers_never_sees_the_same_text_twice() {
-    keeps_every_promise(Budget { tokens: 2, in_flight: 1, ..CALM }, PLAIN, &["a takeover", "a reader with the answer"]);
+    keeps_every_promise(Budget { in_flight: 1, ..CALM }, PLAIN, &["a takeover", "a reader with the answer"]);
     keeps_every_promise(Budget { in_flight: 1, asks: true, ..CALM }, PLAIN, &["a run that goes on after an approval"]);
 }
 
@@ -194,7 +194,7 @@ fn a_turn_keeps_its_promises_while_holders_die_and_are_drained() {
 fn a_turn_keeps_its_promises_while_it_waits_for_a_person() {
     let shown = ["a run that goes on after an approval", "an approval that nobody gave", "a reader with the answer"];
     keeps_every_promise(ASKING, NUMBERED, &shown);
-    keeps_every_promise(Budget { asks: true, stops: 1, ..CALM }, NUMBERED, &[]);
+    keeps_every_promise(Budget { asks: true, stops: 1, moves: 0, ..CALM }, NUMBERED, &[]);
 }
 
 #[test]
@@ -203,7 +203,7 @@ fn a_turn_keeps_its_promises_when_it_is_stopped_and_when_it_fails() {
 }
 
 #[test]
-#[ignore = "takes minutes: more of everything at once"]
+#[ignore = "takes minutes and more than a gigabyte: 1.7 million states"]
 fn a_turn_keeps_its_promises_in_a_wide_world() {
     let wide = Budget { epochs: 3, crashes: 1, releases: 1, stops: 1, in_flight: 1, asks: true, ..CALM };
     keeps_every_promise(wide, NUMBERED, &["a takeover", "a run that goes on after an approval"]);
