@@ -316,18 +316,13 @@ impl World {
 
     fn stop(&mut self, node: Option<usize>) -> bool {
         let Some(left) = self.left.stops.checked_sub(1) else { return false };
-        let life = &self.row.life;
-        // What nobody runs, but somebody ran, is ended by another run.
-        if self.left.epochs == 0 && life.epoch > 0 && matches!(life.state, TurnState::Queued | TurnState::Parked) {
-            return false;
-        }
         match node {
             Some(node) => {
                 let Some(run) = &mut self.nodes[node].run else { return false };
                 run.cancelled = true;
             }
             None => {
-                if self.row.life.apply(Act::Cancel, 0) == Met::Refused {
+                if self.cancel() == Met::Refused {
                     return false;
                 }
             }

@@ -33,8 +33,18 @@ impl World {
     pub fn lose(&mut self, node: usize, flaw: Option<Flaw>) {
         let Some(run) = self.nodes[node].run.take() else { return };
         if run.cancelled && flaw != Some(Flaw::AStopIsLostWithItsRun) {
-            self.row.life.apply(Act::Cancel, 0);
+            self.cancel();
         }
+    }
+
+    /// Asks the store for the turn to end. One that is parked is ended by another run, which there always is.
+    pub fn cancel(&mut self) -> Met {
+        let was_parked = self.row.life.state == TurnState::Parked;
+        let met = self.row.life.apply(Act::Cancel, 0);
+        if was_parked {
+            self.left.epochs = self.left.epochs.max(1);
+        }
+        met
     }
 
     pub fn renew(&mut self, node: usize, flaw: Option<Flaw>) -> bool {
