@@ -12,6 +12,8 @@ pub mod dice;
 mod error;
 mod gateway;
 pub mod history;
+mod holders;
+mod http;
 mod inject;
 mod link;
 mod nats_frames;
@@ -19,6 +21,7 @@ mod node;
 pub mod plan;
 mod proxy;
 mod stored;
+pub mod tool;
 mod world;
 
 use std::io;
@@ -75,6 +78,7 @@ pub async fn run(config: &Config, say: fn(&str)) -> Result<Verdict, ChaosError> 
     if let Some(error) = cluster.failure() {
         return Err(error);
     }
+    stored::read_turns(&history, &cluster.database).await?;
     history.flush().map_err(ChaosError::io(doing))?;
     say("judging the history");
     let verdict = judge(&path).await?;

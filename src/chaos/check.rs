@@ -5,6 +5,7 @@
 
 mod figures;
 mod stored;
+mod tools;
 mod verdict;
 mod view;
 
@@ -13,10 +14,11 @@ mod tests;
 
 use std::collections::{HashMap, HashSet};
 
-use super::history::{Ask, End, Record, Seen, Stored, What};
-use super::plan::Place;
+use super::history::{Ask, End, Record, Seen, Stored, StoredTurn, What};
+use super::plan::{Fault, Place};
 use figures::Measuring;
-use view::View;
+use tools::Tools;
+use view::{Calls, View};
 
 pub use figures::{Figures, Quantiles};
 pub use verdict::{Counts, Rule, Verdict, Violation};
@@ -38,9 +40,13 @@ pub struct Checker {
     turns: HashMap<String, Turn>,
     /// The turn of each message; every message of a run is different.
     by_message: HashMap<String, String>,
-    /// Model calls of each message, and whether one of them was faulty.
-    calls: HashMap<String, (u32, bool)>,
+    /// Model calls of each message.
+    calls: HashMap<String, Calls>,
+    tools: Tools,
     stored: HashMap<String, Vec<Stored>>,
+    stored_turns: Option<Vec<StoredTurn>>,
+    /// Something happened that may cost a turn one of its attempts.
+    costs_attempts: bool,
     /// Kills and faults of the plan so far.
     faults: usize,
 }
@@ -74,20 +80,31 @@ impl Checker {
             What::FaultBegan { fault, .. } => {
                 *self.verdict.counts.faults.entry(*fault).or_default() += 1;
                 self.faults += usize::from(fault.place() == Place::Plan);
+                self.costs_attempts |= fault.place() == Place::Plan && *fault != Fault::Rolling;
             }
-            What::Killed { .. } => self.faults += 1,
+            What::Killed { .. } => {
+                self.faults += 1;
+                self.costs_attempts = true;
+            }
             What::FaultEnded { .. } | What::Connected { .. } => {}
             What::Exited { node, code } => {
+                self.verdict.counts.restarts += 1;
                 if *code != Some(0) {
                     self.verdict.violated(Rule::UncleanStop, || format!("node {node} ended with {code:?} on SIGTERM"));
                 }
             }
-            What::ModelCall { message, faulty, .. } => {
+            What::ModelCall { message, round, faulty, .. } => {
                 self.verdict.counts.model_calls += 1;
-                let calls = self.calls.entry(message.clone()).or_default();
-                *calls = (calls.0 + 1, calls.1 | faulty);
+                self.calls.entry(message.clone()).or_default().add(*round, *faulty);
             }
-            What::Disconnected { why, .. } => self.verdict.counts.disconnected(why),
+            What::ToolCall { tool, key, message } => {
+                let request = self.by_message.get(message).map(String::as_str);
+                self.tools.called(&mut self.verdict, *tool, key, message, request);
+            }
+            What::Disconnected { reader, why } => {
+                self.verdict.counts.disconnected(why);
+                self.tools.disconnected(*reader);
+            }
             What::Session { reader, session, conversation } => {
                 let seat = Seat { session: session.clone(), conversation: conversation.clone() };
                 self.readers.insert(*reader, seat);
@@ -101,6 +118,7 @@ impl Checker {
             What::Stored { conversation, messages } => {
                 self.stored.insert(conversation.clone(), messages.clone());
             }
+            What::Turns { turns } => self.stored_turns = Some(turns.clone()),
         }
     }
 
@@ -125,6 +143,10 @@ impl Checker {
             }
         }
         stored::check(&mut self.verdict, &self.turns, &self.by_message, &self.stored);
+        if let Some(stored) = &self.stored_turns {
+            stored::check_turns(&mut self.verdict, &self.turns, stored, self.costs_attempts);
+        }
+        self.tools.finish(&mut self.verdict, &self.by_message);
         self.verdict.figures = self.measuring.finish();
         self.verdict
     }
@@ -153,6 +175,12 @@ impl Checker {
                     turn.views.entry(reader).or_default();
                 }
             }
+            Ask::Confirm { approved } => {
+                self.tools.confirm(reader, request, *approved);
+                if let Some(view) = self.turns.get_mut(request).and_then(|turn| turn.views.get_mut(&reader)) {
+                    view.confirm();
+                }
+            }
             Ask::Cancel => {}
         }
     }
@@ -171,9 +199,11 @@ impl Checker {
                 format!("reader {reader} got a frame of {request}, which belongs to session {}", turn.seat.session)
             });
         }
+        self.tools.saw(&mut self.verdict, reader, request, &turn.message, seen);
         // A session's other sockets get its turns, too; only what a reader asked for is promised to it in full.
         let Some(view) = turn.views.get_mut(&reader) else { return };
-        let (calls, faulty) = self.calls.get(&turn.message).copied().unwrap_or_default();
+        let none = Calls::default();
+        let calls = self.calls.get(&turn.message).unwrap_or(&none);
         if let Err((rule, what)) = view.take(seen, &turn.message, calls) {
             self.verdict.violated(rule, || format!("reader {reader}, {request}: {what}"));
         }
@@ -183,6 +213,10 @@ impl Checker {
             Seen::Refused { .. }
             | Seen::Attached { .. }
             | Seen::Text { .. }
+            | Seen::Asks { .. }
+            | Seen::ToolCalled { .. }
+            | Seen::ToolEnded { .. }
+            | Seen::Confirmed { .. }
             | Seen::Restarted { .. }
             | Seen::Other { .. } => {}
             Seen::Ended { end, .. } => {
@@ -194,9 +228,9 @@ impl Checker {
                     None => turn.end = Some(end.clone()),
                 }
                 let faults = self.faults - turn.faults_before;
-                if matches!(end, End::Failed { .. }) && !faulty && faults < FAULTS_OF_A_FAILURE {
+                if matches!(end, End::Failed { .. }) && !calls.faulty && faults < FAULTS_OF_A_FAILURE {
                     self.verdict.violated(Rule::UnexplainedFailure, || {
-                        format!("{request} failed after {calls} model calls, none of them faulty, and {faults} faults")
+                        format!("{request} failed after {} model calls, none of them faulty, and {faults} faults", calls.count())
                     });
                 }
             }

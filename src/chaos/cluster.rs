@@ -1,18 +1,22 @@
 //! Node processes on a real NATS and a real Postgres, each node behind proxies of its own, all asking one scripted gateway.
 
 use std::path::PathBuf;
+use std::process::Stdio;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex as StdMutex, PoisonError};
 use std::time::Duration;
 
+use tokio::process::Command;
 use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore};
 
 use super::dice::Dice;
 use super::gateway::Gateway;
 use super::history::History;
+use super::holders::Holders;
 use super::node::{Node, Parts};
 use super::plan::Fault;
 use super::proxy::{Mode, Proxy};
+use super::tool::{self, ToolServer};
 use super::{ChaosError, Config};
 use crate::dev::{Nats, Postgres, PostgresConfig, Tools};
 
@@ -22,7 +26,12 @@ const EDGE_FROM: usize = 3;
 /// Everything that runs. What it started ends when it is dropped.
 pub(super) struct Cluster {
     pub(super) nodes: Vec<Arc<Node>>,
-    pub(super) gateway: Gateway,
+    gateway: Gateway,
+    tools: ToolServer,
+    /// Which node works on what.
+    pub(super) holders: Arc<Holders>,
+    /// The address of the nodes' database, past all proxies.
+    pub(super) database: String,
     /// Whoever breaks NATS, or the way to it, holds this.
     pub(super) nats: Mutex<Nats>,
     /// Whoever breaks Postgres, or the way to it, holds this.
@@ -50,19 +59,24 @@ impl Cluster {
         let postgres = Postgres::start(&tools, PostgresConfig { settings, ..PostgresConfig::default() }).await?;
         let database = postgres.create_database("chaos").await?;
         let nats = Nats::start(&tools).await?;
-        let faulty = config.faults.contains(&Fault::Gateway);
-        let gateway = Gateway::start(config.seed, faulty, history.clone())
+        let (seed, holders) = (config.seed, Arc::new(Holders::default()));
+        let faulty = |fault| config.faults.contains(&fault);
+        let gateway = Gateway::start(seed, faulty(Fault::Gateway), history.clone(), holders.clone())
             .await
             .map_err(ChaosError::io("start the model gateway"))?;
+        let tool_server = ToolServer::start(seed, faulty(Fault::Tools), history.clone(), holders.clone())
+            .await
+            .map_err(ChaosError::io("start the tools"))?;
+        declare(config, &database, &tool_server).await?;
         let mut nodes = Vec::new();
         for index in 0..config.nodes {
             let proxy =
                 |port, nats| async move { Proxy::start(port, nats).await.map_err(ChaosError::io("start a proxy")) };
             let dice = Dice::of(config.seed, &format!("nats {index}"));
             let (nats, before_postgres) = (proxy(nats.port(), Some(dice)).await?, proxy(postgres.port(), None).await?);
-            let database =
+            let before =
                 database.replace(&format!(":{}/", postgres.port()), &format!(":{}/", before_postgres.port()));
-            let urls = (database, format!("nats://127.0.0.1:{}", nats.port()), gateway.url(index));
+            let urls = (before, format!("nats://127.0.0.1:{}", nats.port()), gateway.url(index));
             nodes.push(Arc::new(Node::new(Parts {
                 index,
                 nats,
@@ -78,6 +92,9 @@ impl Cluster {
         }
         Ok(Arc::new(Self {
             gateway,
+            tools: tool_server,
+            holders,
+            database,
             nats: Mutex::new(nats),
             postgres: Mutex::new(postgres),
             breakable: Arc::new(Semaphore::new(nodes.len().saturating_sub(1))),
@@ -119,6 +136,7 @@ impl Cluster {
     /// Lets everything pass, and makes the gateway behave.
     pub(super) fn heal(&self) {
         self.gateway.behave();
+        self.tools.behave();
         for node in &self.nodes {
             node.nats.set(Mode::Pass);
             node.postgres.set(Mode::Pass);
@@ -137,6 +155,21 @@ impl Drop for Reserved {
     fn drop(&mut self) {
         self.cluster.broken[self.node].store(false, Ordering::SeqCst);
     }
+}
+
+/// Declares the agent as an operator does, before the nodes start.
+async fn declare(config: &Config, database: &str, tools: &ToolServer) -> Result<(), ChaosError> {
+    let file = config.folder.join("agents.json");
+    let doing = "declare the agent";
+    std::fs::write(&file, tool::declaration(&tools.url())).map_err(ChaosError::io(doing))?;
+    let mut command = Command::new(&config.program);
+    command.args(["agents", "apply"]).arg(&file).env("SWITCHBOARD_DATABASE_URL", database).kill_on_drop(true);
+    let output = command.stdin(Stdio::null()).output().await.map_err(ChaosError::io(doing))?;
+    if output.status.success() {
+        return Ok(());
+    }
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    Err(ChaosError::Io { doing: doing.to_owned(), source: std::io::Error::other(said) })
 }
 
 /// How long a node that is told to stop may let its turns go on.

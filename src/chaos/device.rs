@@ -13,15 +13,13 @@ use tokio::time::{Instant, sleep, timeout};
 use uuid::Uuid;
 
 use super::dice::Dice;
-use super::history::{Ask, Seen, What};
+use super::history::{Ask, CUT, NOTHING_ASKS, Seen, What};
 use super::link::{Frame, Lifetime, Link};
 use super::plan::Fault;
 use super::world::{Session, World};
-use crate::ids::{AgentId, ConversationId, SessionId};
+use super::tool::AGENT;
+use crate::ids::{ConversationId, SessionId};
 use crate::protocol::{Action, CreateConversationSession, SendMessage};
-
-/// Whom clients talk to. An agent that nobody declared answers with the node's model.
-const AGENT: AgentId = AgentId(Uuid::from_u128(0x0000_0000_0000_4000_8000_0000_0000_0001));
 
 /// How long a node may say nothing about a turn before another is asked.
 const SILENCE: Duration = Duration::from_secs(5);
@@ -31,6 +29,20 @@ const ANSWER_WITHIN: Duration = Duration::from_secs(5);
 
 /// How long a device waits before it tries again to connect.
 const AGAIN_AFTER: Duration = Duration::from_millis(100);
+
+/// The longest time that a person thinks before an answer, in milliseconds.
+const THINKS_MS: u64 = 200;
+
+/// What a person says to a tool that asks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Consent {
+    /// It may run.
+    Yes,
+    /// It may not.
+    No,
+    /// Nothing: somebody else will.
+    Silent,
+}
 
 /// The device.
 pub(super) struct Device {
@@ -55,6 +67,19 @@ struct Open {
     accepted: bool,
     /// The newest number that it has.
     seq: u64,
+    consent: Consent,
+    asks: Asks,
+}
+
+/// How a request stands with a tool that asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Asks {
+    /// None did, or it knows that somebody has answered.
+    No,
+    /// It waits for the person.
+    Unanswered,
+    /// The answer was sent on this connection.
+    Answered,
 }
 
 impl Device {
@@ -87,9 +112,9 @@ impl Device {
     }
 
     /// Sends a message, now or as soon as there is a connection.
-    pub(super) async fn say(&mut self, request: &str, message: &str) {
-        let open = Open { message: message.to_owned(), accepted: false, seq: 0 };
-        self.open.insert(request.to_owned(), open);
+    pub(super) async fn say(&mut self, request: &str, message: &str, consent: Consent) {
+        let message = message.to_owned();
+        self.open.insert(request.to_owned(), Open { message, accepted: false, seq: 0, consent, asks: Asks::No });
         if self.link.is_some() {
             self.ask(request).await;
         }
@@ -97,7 +122,15 @@ impl Device {
 
     /// Wants to see a turn that was accepted elsewhere, from its beginning.
     pub(super) fn replay(&mut self, request: &str) {
-        self.open.insert(request.to_owned(), Open { message: String::new(), accepted: true, seq: 0 });
+        let (message, consent, asks) = (String::new(), Consent::Silent, Asks::No);
+        self.open.insert(request.to_owned(), Open { message, accepted: true, seq: 0, consent, asks });
+    }
+
+    /// What it says from now on to a tool that asks in a request that is open.
+    pub(super) fn consent(&mut self, request: &str, consent: Consent) {
+        if let Some(open) = self.open.get_mut(request) {
+            open.consent = consent;
+        }
     }
 
     /// Asks a turn to stop, if there is a connection.
@@ -125,6 +158,11 @@ impl Device {
     }
 
     async fn step(&mut self) {
+        if self.link.is_some()
+            && let Some((request, consent)) = self.unanswered()
+        {
+            return self.answer(&request, consent).await;
+        }
         let Some(link) = &mut self.link else {
             if !self.come_back().await {
                 sleep(AGAIN_AFTER).await;
@@ -136,6 +174,32 @@ impl Device {
             Ok(Err(why)) => self.lose(&why),
             Err(_) => self.lose("silence"),
         }
+    }
+
+    /// A request of which a tool waits for this device.
+    fn unanswered(&self) -> Option<(String, Consent)> {
+        let waits = |open: &Open| open.asks == Asks::Unanswered && open.consent != Consent::Silent;
+        self.open.iter().find(|(_, open)| waits(open)).map(|(request, open)| (request.clone(), open.consent))
+    }
+
+    /// Answers a tool, unless the connection breaks first.
+    async fn answer(&mut self, request: &str, consent: Consent) {
+        sleep(Duration::from_millis(self.dice.between(0, THINKS_MS))).await;
+        let (Some(session), Some(open)) = (&self.session, self.open.get_mut(request)) else { return };
+        if self.world.breaks(Fault::ClientCut) && self.dice.one_in(4) {
+            if self.dice.one_in(2) {
+                // As after a reload: it knows nothing any more, and must be asked again.
+                (open.seq, open.asks) = (0, Asks::No);
+            }
+            return self.lose(CUT);
+        }
+        let Some(link) = &mut self.link else { return };
+        open.asks = Asks::Answered;
+        let approved = consent == Consent::Yes;
+        let ask = Ask::Confirm { approved };
+        self.world.history.add(What::Asked { reader: self.reader, request: request.to_owned(), ask });
+        // A connection that breaks here shows with the next read.
+        link.send(request, &Action::ConfirmToolAction { session_id: session.id, approved }).await.ok();
     }
 
     /// Connects to another node than the last, and asks for what is missing.
@@ -152,6 +216,10 @@ impl Device {
         if self.session.is_none() && !self.create_session().await {
             self.lose("no session");
             return false;
+        }
+        for open in self.open.values_mut().filter(|open| open.asks == Asks::Answered) {
+            // Nobody knows whether the answer arrived.
+            open.asks = Asks::Unanswered;
         }
         let requests: Vec<String> = self.open.keys().cloned().collect();
         for request in requests {
@@ -226,6 +294,8 @@ impl Device {
                     self.put_off = true;
                     self.lose("refused");
                 }
+                // Somebody has answered, perhaps this device on a connection that it lost.
+                NOTHING_ASKS => open.asks = Asks::No,
                 // A position that is not taken; the beginning always is.
                 _ if open.accepted => {
                     open.seq = 0;
@@ -237,13 +307,18 @@ impl Device {
             },
             Seen::Attached { verdict, .. } => match verdict.as_str() {
                 "delta" => {}
-                "snapshot" => open.seq = 0,
+                // Who is still asked is told so by the frames that follow.
+                "snapshot" => (open.seq, open.asks) = (0, Asks::No),
                 _ => {
                     self.open.remove(&request);
                 }
             },
-            Seen::Text { seq, .. } => open.seq = seq,
-            Seen::Restarted { .. } => open.seq = 0,
+            Seen::Text { seq, .. } | Seen::ToolEnded { seq, .. } => (open.seq, open.asks) = (seq, Asks::No),
+            // It is shown together with the question.
+            Seen::ToolCalled { seq, .. } => open.seq = seq,
+            Seen::Asks { seq, .. } => (open.seq, open.asks) = (seq, Asks::Unanswered),
+            Seen::Confirmed { .. } => open.asks = Asks::No,
+            Seen::Restarted { .. } => (open.seq, open.asks) = (0, Asks::No),
             Seen::Ended { .. } => {
                 self.open.remove(&request);
             }

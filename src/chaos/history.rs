@@ -12,9 +12,13 @@ use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
 use super::plan::Fault;
+use super::tool::Tool;
 
 /// How a connection ended that was broken at a random byte.
 pub const CUT: &str = "cut";
+
+/// The code that refuses an answer which nothing waits for.
+pub const NOTHING_ASKS: &str = "NO_PENDING_CONFIRMATION";
 
 /// One thing that happened.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -75,8 +79,19 @@ pub enum What {
         message: String,
         /// The number of calls for this message so far, this one included.
         attempt: u32,
+        /// 0; 1 once the model has the results of the tools that it called.
+        round: u32,
         /// The answer is not simply given in full.
         faulty: bool,
+    },
+    /// A tool was called, and took effect.
+    ToolCall {
+        /// Which tool.
+        tool: Tool,
+        /// The call's key: the turn and the call.
+        key: String,
+        /// The message for which the model called it.
+        message: String,
     },
     /// A reader has a connection.
     Connected {
@@ -131,6 +146,11 @@ pub enum What {
         /// Its messages.
         messages: Vec<Stored>,
     },
+    /// What is stored of every turn after everything has come to rest.
+    Turns {
+        /// All of them.
+        turns: Vec<StoredTurn>,
+    },
 }
 
 /// What a reader asks about a turn.
@@ -149,6 +169,11 @@ pub enum Ask {
     },
     /// To stop.
     Cancel,
+    /// To let a tool run, or not.
+    Confirm {
+        /// The person's answer.
+        approved: bool,
+    },
 }
 
 /// What a reader was told.
@@ -177,6 +202,44 @@ pub enum Seen {
         seq: u64,
         /// The text.
         text: String,
+    },
+    /// A person must approve the next call.
+    Asks {
+        /// The frame's epoch.
+        epoch: i64,
+        /// The frame's number.
+        seq: u64,
+        /// The tool's name.
+        tool: String,
+    },
+    /// The model called a tool.
+    ToolCalled {
+        /// The frame's epoch.
+        epoch: i64,
+        /// The frame's number.
+        seq: u64,
+        /// The tool's name.
+        tool: String,
+        /// The arguments, as JSON.
+        arguments: String,
+    },
+    /// A call has ended.
+    ToolEnded {
+        /// The frame's epoch.
+        epoch: i64,
+        /// The frame's number.
+        seq: u64,
+        /// The tool's name.
+        tool: String,
+        /// It did not work.
+        is_error: bool,
+        /// What the model is shown.
+        result: String,
+    },
+    /// A person's answer counts.
+    Confirmed {
+        /// Which answer.
+        approved: bool,
     },
     /// Another node begins the answer again.
     Restarted {
@@ -224,6 +287,17 @@ pub struct Stored {
     pub inbound: bool,
     /// The text.
     pub text: String,
+}
+
+/// A turn in the store.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct StoredTurn {
+    /// Its request.
+    pub request: String,
+    /// The word for its state.
+    pub state: String,
+    /// How many runs of it began that were not handed back, since it last waited for a person.
+    pub attempt: i32,
 }
 
 /// The history being written. Cheap to clone.

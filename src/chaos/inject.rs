@@ -8,6 +8,7 @@ use tokio::time::{sleep, timeout};
 use super::cluster::{Cluster, Reserved};
 use super::dice::Dice;
 use super::history::{History, What};
+use super::holders::Moment;
 use super::node::Node;
 use super::plan::{Fault, Planned};
 use super::proxy::Mode;
@@ -55,8 +56,10 @@ impl Injector {
             | Fault::Twice
             | Fault::TwoMessages
             | Fault::Cancel
+            | Fault::TwoApprovals
             | Fault::StopReading
-            | Fault::Gateway => Ok(()),
+            | Fault::Gateway
+            | Fault::Tools => Ok(()),
         };
         if let Err(error) = done {
             self.cluster.failed(error);
@@ -74,7 +77,8 @@ struct Injection<'a> {
 
 impl Injection<'_> {
     async fn kill_holder(&self, dice: &mut Dice) -> Result<(), ChaosError> {
-        let reached = self.cluster().gateway.holder_at(dice.between(0, 40));
+        let moment = if dice.one_in(3) { Moment::ToolCall } else { Moment::Token(dice.between(0, 40)) };
+        let reached = self.cluster().holders.at(moment);
         let Ok(Some(holder)) = timeout(TRAP_PATIENCE, reached).await else { return Ok(()) };
         match self.cluster().reserve(holder) {
             Some(reserved) => self.kill(&reserved).await,

@@ -113,6 +113,23 @@ impl Frame {
                 verdict: text_at("/verdict"),
                 epoch: self.data.pointer("/turn/epoch").and_then(Value::as_i64).unwrap_or_default(),
             },
+            "immediate_response" if self.data.get("approved").is_some() => {
+                Seen::Confirmed { approved: self.data.get("approved").and_then(Value::as_bool).unwrap_or_default() }
+            }
+            "write_confirmation_required" => Seen::Asks { epoch, seq, tool: text_at("/data/toolId") },
+            "stream_chunk" if self.data.pointer("/state/rawResponse/toolCall").is_some() => Seen::ToolCalled {
+                epoch,
+                seq,
+                tool: text_at("/state/rawResponse/toolCall/name"),
+                arguments: text_at("/state/rawResponse/toolCall/arguments"),
+            },
+            "stream_chunk" => Seen::ToolEnded {
+                epoch,
+                seq,
+                tool: text_at("/state/rawResponse/toolResult/name"),
+                is_error: self.data.pointer("/state/rawResponse/toolResult/isError").and_then(Value::as_bool) == Some(true),
+                result: text_at("/state/rawResponse/toolResult/result"),
+            },
             "stream_token" => Seen::Text { epoch, seq, text: self.token.clone().unwrap_or_default() },
             "turn_restarted" => Seen::Restarted { epoch },
             "eventual_response" => {

@@ -37,8 +37,8 @@ pub enum Place {
     Plan,
     /// The clients, now and then, as part of their load.
     Client,
-    /// The model gateway, for some of its answers.
-    Gateway,
+    /// The model gateway or a tool, for some of their answers.
+    Served,
 }
 
 faults! {
@@ -70,10 +70,14 @@ faults! {
     TwoMessages = "two_messages", Client;
     /// A cancel races the end of its turn.
     Cancel = "cancel", Client;
+    /// A person approves a tool on one node and rejects it on another, at once.
+    TwoApprovals = "two_approvals", Client;
     /// A client stops to read for a while, in the middle of much text.
     StopReading = "stop_reading", Client;
-    /// The model gateway answers 429 or 503, stalls, hangs up in mid-token, or sends garbage.
-    Gateway = "gateway", Gateway;
+    /// The model gateway answers 429 or 503, stalls, hangs up in mid-token or in the middle of a call, or sends garbage.
+    Gateway = "gateway", Served;
+    /// A tool takes effect and answers late, or never.
+    Tools = "tools", Served;
 }
 
 impl Fault {
@@ -150,8 +154,10 @@ fn lasts(fault: Fault, lease: Duration, dice: &mut Dice) -> Duration {
         | Fault::Twice
         | Fault::TwoMessages
         | Fault::Cancel
+        | Fault::TwoApprovals
         | Fault::StopReading
-        | Fault::Gateway => Duration::from_millis(dice.between(200, 3000)),
+        | Fault::Gateway
+        | Fault::Tools => Duration::from_millis(dice.between(200, 3000)),
     }
 }
 

@@ -5,6 +5,7 @@ use std::fmt::{self, Display};
 
 use serde::Serialize;
 
+use crate::chaos::answer::Wish;
 use crate::chaos::history::{Ask, Record, Seen, What};
 
 /// Some waits, in milliseconds.
@@ -67,6 +68,8 @@ impl Measuring {
                 if let Some((called_at, holder)) = before
                     && let Some(&killed_at) = self.kills.get(&holder)
                     && killed_at > called_at
+                    // Else it may have been a person who took so long.
+                    && !Wish::of(message).needs_approval()
                     && let Some(request) = by_message.get(message)
                 {
                     self.taken_over.insert(request.clone(), killed_at);
@@ -103,7 +106,9 @@ impl Measuring {
             | What::Asked { .. }
             | What::Saw { .. }
             | What::Left { .. }
-            | What::Stored { .. } => {}
+            | What::ToolCall { .. }
+            | What::Stored { .. }
+            | What::Turns { .. } => {}
         }
     }
 

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use super::{Rule, Turn, Verdict};
-use crate::chaos::history::{End, Stored};
+use crate::chaos::history::{End, Stored, StoredTurn};
 
 /// Compares every conversation with its turns.
 pub(super) fn check(
@@ -42,6 +42,39 @@ pub(super) fn check(
         let found = found.remove(request.as_str()).unwrap_or_default();
         if let Err(what) = compare(turn, &found, stored.contains_key(&turn.seat.conversation)) {
             verdict.violated(Rule::Stored, || format!("{request}: {what}"));
+        }
+    }
+}
+
+/// Compares the rows of turns with what readers were told. `costs_attempts`: something happened that may cost a turn one.
+pub(super) fn check_turns(
+    verdict: &mut Verdict,
+    turns: &HashMap<String, Turn>,
+    stored: &[StoredTurn],
+    costs_attempts: bool,
+) {
+    let mut rows: HashMap<&str, Vec<&StoredTurn>> = HashMap::new();
+    for row in stored {
+        rows.entry(&row.request).or_default().push(row);
+        let consumed = u64::from(row.attempt.unsigned_abs()).saturating_sub(1);
+        verdict.counts.attempts_consumed += consumed;
+        if consumed > 0 && !costs_attempts {
+            verdict.violated(Rule::AttemptConsumed, || format!("{} is at attempt {}", row.request, row.attempt));
+        }
+    }
+    let mut turns: Vec<_> = turns.iter().filter(|(_, turn)| turn.accepted).collect();
+    turns.sort_by_key(|(request, _)| request.as_str());
+    for (request, turn) in turns {
+        let states: Vec<&str> =
+            rows.get(request.as_str()).into_iter().flatten().map(|row| row.state.as_str()).collect();
+        let expected = match &turn.end {
+            None => continue,
+            Some(End::Completed { .. }) => "completed",
+            Some(End::Cancelled) => "cancelled",
+            Some(End::Failed { .. }) => "failed",
+        };
+        if states != [expected] {
+            verdict.violated(Rule::Stored, || format!("{request}: its turn is {expected}, the rows say {states:?}"));
         }
     }
 }

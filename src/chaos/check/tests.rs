@@ -7,15 +7,15 @@ use crate::chaos::plan::Fault;
 const R: &str = "r1";
 
 fn message() -> String {
-    answer::message("m1", 6, 1)
+    answer::message("m1", 6, 1, &[])
 }
 
 fn token(attempt: u32, place: usize) -> String {
-    answer::tokens(&message(), attempt).nth(place).unwrap()
+    answer::tokens(&message(), attempt, 0).nth(place).unwrap()
 }
 
 fn whole(attempt: u32) -> String {
-    answer::tokens(&message(), attempt).collect()
+    answer::tokens(&message(), attempt, 0).collect()
 }
 
 fn saw_by(reader: u64, seen: Seen) -> What {
@@ -39,7 +39,7 @@ fn answered(attempt: u32) -> End {
 }
 
 fn call(attempt: u32) -> What {
-    What::ModelCall { node: 0, message: message(), attempt, faulty: false }
+    What::ModelCall { node: 0, message: message(), attempt, round: 0, faulty: false }
 }
 
 fn session(reader: u64, session: &str) -> What {
@@ -167,7 +167,7 @@ fn doubled_text_under_a_new_number_is_seen() {
 
 #[test]
 fn text_of_another_message_is_seen() {
-    let foreign: String = answer::tokens(&answer::message("m2", 6, 1), 1).collect();
+    let foreign: String = answer::tokens(&answer::message("m2", 6, 1, &[]), 1, 0).collect();
     assert!(broken(vec![text(1, 1, &foreign)]).contains(&Rule::Text));
 }
 
@@ -179,7 +179,7 @@ fn the_text_of_two_attempts_in_one_is_seen() {
 
 #[test]
 fn an_answer_that_the_model_never_gave_is_seen() {
-    let half: String = answer::tokens(&message(), 1).take(3).collect();
+    let half: String = answer::tokens(&message(), 1, 0).take(3).collect();
     let history =
         vec![end(1, 4, End::Completed { text: half.clone() }), stored(&[(true, message()), (false, half.clone())])];
     assert_eq!(broken([frames(0..3), history].concat()), [Rule::Answer]);
@@ -228,12 +228,12 @@ fn a_store_that_holds_something_else_is_seen() {
 
 #[test]
 fn a_stopped_turn_keeps_what_was_shown_and_a_failed_one_nothing() {
-    let half: String = answer::tokens(&message(), 1).take(3).collect();
+    let half: String = answer::tokens(&message(), 1, 0).take(3).collect();
     let stopped = [frames(0..3), vec![end(1, 4, End::Cancelled)]].concat();
     let keeps = stored(&[(true, message()), (false, half)]);
     assert_eq!(broken([stopped.clone(), vec![keeps]].concat()), []);
     assert_eq!(broken([stopped, vec![kept(1)]].concat()), [Rule::Stored]);
-    let faulty = What::ModelCall { node: 0, message: message(), attempt: 2, faulty: true };
+    let faulty = What::ModelCall { node: 0, message: message(), attempt: 2, round: 0, faulty: true };
     let failed = vec![faulty, end(1, 4, End::Failed { code: "AGENT_ERROR".to_owned() })];
     assert_eq!(broken([failed.clone(), vec![stored(&[(true, message())])]].concat()), []);
     assert_eq!(broken([failed, vec![kept(1)]].concat()), [Rule::Stored]);

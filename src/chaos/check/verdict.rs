@@ -40,6 +40,18 @@ pub enum Rule {
     Foreign,
     /// The store does not hold what readers were told.
     Stored,
+    /// A tool that is not idempotent took effect twice for one call, or any tool did under two keys.
+    ToolTwice,
+    /// A tool that needs approval ran without a yes, or in spite of a no.
+    ToolUnapproved,
+    /// A tool was called, or shown to be called, in a way that the model never asked for.
+    ToolUnwanted,
+    /// A result was shown that the tool never gave.
+    ToolResult,
+    /// Two answers counted for one request for approval.
+    TwoAnswers,
+    /// A turn lost an attempt although nothing but orderly restarts had happened.
+    AttemptConsumed,
     /// A turn failed, and nothing had happened that explains it.
     UnexplainedFailure,
     /// An answer that the protocol does not foresee here.
@@ -78,6 +90,16 @@ pub struct Counts {
     pub frames: u64,
     /// Calls of the model.
     pub model_calls: u64,
+    /// Calls of tools that took effect.
+    pub tool_calls: u64,
+    /// Calls that a person approved.
+    pub approved: u64,
+    /// Calls that a person rejected.
+    pub rejected: u64,
+    /// Nodes that were stopped in good order.
+    pub restarts: u64,
+    /// Attempts beyond the first that turns needed, since each last waited for a person.
+    pub attempts_consumed: u64,
     /// Connections that broke at a random byte.
     pub cuts: u64,
     /// Connections that ended in another way.
@@ -152,6 +174,16 @@ impl Display for Verdict {
             counts.accepted, counts.completed, counts.cancelled, counts.failed, counts.not_accepted
         )?;
         writeln!(f, "  frames      {}, from {} model calls", counts.frames, counts.model_calls)?;
+        writeln!(
+            f,
+            "  tools       {} calls took effect; people said yes {} times and no {} times",
+            counts.tool_calls, counts.approved, counts.rejected
+        )?;
+        writeln!(
+            f,
+            "  nodes       {} orderly restarts; {} attempts consumed by turns",
+            counts.restarts, counts.attempts_consumed
+        )?;
         writeln!(f, "  cuts        {}, and {} other disconnections", counts.cuts, counts.other_disconnects)?;
         let faults: Vec<String> =
             counts.faults.iter().map(|(fault, count)| format!("{} {count}", fault.word())).collect();
