@@ -1,5 +1,7 @@
 //! Histories written by hand: one in which all is well, and one for each way in which it can be wrong.
 
+mod tools;
+
 use super::*;
 use crate::chaos::answer;
 use crate::chaos::plan::Fault;
