@@ -56,6 +56,10 @@ pub struct Config {
     pub clients: usize,
     /// Node processes.
     pub nodes: usize,
+    /// NATS servers, as one cluster when there are several.
+    pub nats: usize,
+    /// Most bytes that a connection reads before it breaks, where connections break.
+    pub cut_bytes: u64,
     /// The nodes' lease.
     pub lease: Duration,
     /// What goes wrong.

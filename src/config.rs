@@ -94,6 +94,12 @@ pub struct ChaosOptions {
     /// Node processes.
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u16).range(2..=20))]
     pub nodes: u16,
+    /// NATS servers. Several are one cluster, and each node is connected to one of them.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=9))]
+    pub nats: u16,
+    /// Most bytes that a connection reads before `client_cut` breaks it; half of those that break live much shorter.
+    #[arg(long, default_value_t = 16_384, value_parser = clap::value_parser!(u64).range(64..))]
+    pub cut_bytes: u64,
     /// The nodes' lease, in seconds. 9: what nodes have when nobody sets it.
     #[arg(long, default_value_t = 9.0)]
     pub lease_seconds: f64,

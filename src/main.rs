@@ -133,6 +133,8 @@ async fn chaos(options: &ChaosOptions) -> Done {
                 length: Duration::from_secs(options.seconds),
                 clients: options.clients.into(),
                 nodes: options.nodes.into(),
+                nats: options.nats.into(),
+                cut_bytes: options.cut_bytes,
                 lease: Duration::try_from_secs_f64(options.lease_seconds)?,
                 faults: Fault::list(&options.faults)?,
                 folder: options.folder.clone(),

@@ -230,7 +230,10 @@ impl Checker {
                 let faults = self.faults - turn.faults_before;
                 if matches!(end, End::Failed { .. }) && !calls.faulty && faults < FAULTS_OF_A_FAILURE {
                     self.verdict.violated(Rule::UnexplainedFailure, || {
-                        format!("{request} failed after {} model calls, none of them faulty, and {faults} faults", calls.count())
+                        format!(
+                            "{request} failed after {} model calls, none of them faulty, and {faults} faults",
+                            calls.count()
+                        )
                     });
                 }
             }

@@ -124,10 +124,7 @@ impl Exchange {
         if second.ready(self.settled_by).await {
             let (other, consent) = (format!("{}b", self.tag), consent(dice));
             let messages = (self.message(dice), answer::message(&other, dice.between(3, 20), 5, &[]));
-            tokio::join!(
-                device.say(&self.tag, &messages.0, consent),
-                second.say(&other, &messages.1, Consent::Silent)
-            );
+            tokio::join!(device.say(&self.tag, &messages.0, consent), second.say(&other, &messages.1, Consent::Silent));
             tokio::join!(device.settle(self.settled_by), second.settle(self.settled_by));
         }
         second.leave();

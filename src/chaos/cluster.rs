@@ -32,8 +32,8 @@ pub(super) struct Cluster {
     pub(super) holders: Arc<Holders>,
     /// The address of the nodes' database, past all proxies.
     pub(super) database: String,
-    /// Whoever breaks NATS, or the way to it, holds this.
-    pub(super) nats: Mutex<Nats>,
+    /// The servers; node `i` is connected to number `i`, modulo their count. Whoever breaks one, or the way to it, holds this.
+    pub(super) nats: Mutex<Vec<Nats>>,
     /// Whoever breaks Postgres, or the way to it, holds this.
     pub(super) postgres: Mutex<Postgres>,
     /// One less than there are nodes: one is always left alone.
@@ -58,7 +58,7 @@ impl Cluster {
         let settings = vec![("synchronous_commit".to_owned(), "on".to_owned())];
         let postgres = Postgres::start(&tools, PostgresConfig { settings, ..PostgresConfig::default() }).await?;
         let database = postgres.create_database("chaos").await?;
-        let nats = Nats::start(&tools).await?;
+        let nats = Nats::start_cluster(&tools, config.nats.max(1)).await?;
         let (seed, holders) = (config.seed, Arc::new(Holders::default()));
         let faulty = |fault| config.faults.contains(&fault);
         let gateway = Gateway::start(seed, faulty(Fault::Gateway), history.clone(), holders.clone())
@@ -73,9 +73,9 @@ impl Cluster {
             let proxy =
                 |port, nats| async move { Proxy::start(port, nats).await.map_err(ChaosError::io("start a proxy")) };
             let dice = Dice::of(config.seed, &format!("nats {index}"));
-            let (nats, before_postgres) = (proxy(nats.port(), Some(dice)).await?, proxy(postgres.port(), None).await?);
-            let before =
-                database.replace(&format!(":{}/", postgres.port()), &format!(":{}/", before_postgres.port()));
+            let (port, postgres_port) = (nats[index % nats.len()].port(), postgres.port());
+            let (nats, before_postgres) = (proxy(port, Some(dice)).await?, proxy(postgres_port, None).await?);
+            let before = database.replace(&format!(":{postgres_port}/"), &format!(":{}/", before_postgres.port()));
             let urls = (before, format!("nats://127.0.0.1:{}", nats.port()), gateway.url(index));
             nodes.push(Arc::new(Node::new(Parts {
                 index,

@@ -16,8 +16,8 @@ use super::dice::Dice;
 use super::history::{Ask, CUT, NOTHING_ASKS, Seen, What};
 use super::link::{Frame, Lifetime, Link};
 use super::plan::Fault;
-use super::world::{Session, World};
 use super::tool::AGENT;
+use super::world::{Session, World};
 use crate::ids::{ConversationId, SessionId};
 use crate::protocol::{Action, CreateConversationSession, SendMessage};
 
@@ -29,6 +29,9 @@ const ANSWER_WITHIN: Duration = Duration::from_secs(5);
 
 /// How long a device waits before it tries again to connect.
 const AGAIN_AFTER: Duration = Duration::from_millis(100);
+
+/// The shortest kind of life of a connection, in powers of two of bytes: it does not survive its handshake.
+const SHORTEST_LIFE: u32 = 6;
 
 /// The longest time that a person thinks before an answer, in milliseconds.
 const THINKS_MS: u64 = 200;
@@ -339,7 +342,7 @@ impl Device {
             return Lifetime::LONG;
         }
         // As many short lives as long ones: the size is drawn first, then the number.
-        let size = 1 << self.dice.between(6, 14);
+        let size = 1 << self.dice.between(SHORTEST_LIFE.into(), self.world.cut_bytes.max(1).ilog2().into());
         let bytes = self.dice.between(1, size);
         if self.dice.one_in(5) {
             Lifetime { read: bytes, written: self.dice.between(1, 1000) }

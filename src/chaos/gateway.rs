@@ -69,12 +69,7 @@ enum Course {
 
 impl Gateway {
     /// Starts it; `faulty`: some calls go wrong.
-    pub(super) async fn start(
-        seed: u64,
-        faulty: bool,
-        history: History,
-        holders: Arc<Holders>,
-    ) -> io::Result<Self> {
+    pub(super) async fn start(seed: u64, faulty: bool, history: History, holders: Arc<Holders>) -> io::Result<Self> {
         let (faulty, attempts) = (AtomicBool::new(faulty), Mutex::default());
         let shared = Arc::new(Shared { seed, faulty, history, holders, attempts });
         let served = shared.clone();

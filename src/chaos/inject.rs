@@ -46,7 +46,7 @@ impl Injector {
             Fault::KillSocket => fault.kill_socket(&mut dice).await,
             Fault::Pause => fault.pause(&mut dice).await,
             Fault::Rolling => fault.rolling().await,
-            Fault::NatsRestart => fault.nats_restart().await,
+            Fault::NatsRestart => fault.nats_restart(&mut dice).await,
             Fault::NatsCut => fault.nats_cut(&mut dice).await,
             Fault::NatsFrames => fault.nats_frames().await,
             Fault::PostgresRestart => fault.postgres_restart().await,
@@ -122,12 +122,13 @@ impl Injection<'_> {
         Ok(())
     }
 
-    async fn nats_restart(&self) -> Result<(), ChaosError> {
-        let nats = self.cluster().nats.lock().await;
+    async fn nats_restart(&self, dice: &mut Dice) -> Result<(), ChaosError> {
+        let servers = self.cluster().nats.lock().await;
+        let Some(server) = dice.pick(&servers) else { return Ok(()) };
         self.began(None);
-        nats.stop().await?;
+        server.stop().await?;
         sleep(self.lasts).await;
-        nats.start_again().await?;
+        server.start_again().await?;
         self.ended();
         Ok(())
     }
@@ -156,7 +157,7 @@ impl Injection<'_> {
     async fn postgres_restart(&self) -> Result<(), ChaosError> {
         let postgres = self.cluster().postgres.lock().await;
         self.began(None);
-        postgres.stop(crate::dev::Shutdown::Immediate).await?;
+        postgres.kill().await?;
         sleep(self.lasts).await;
         postgres.start_again().await?;
         self.ended();

@@ -127,7 +127,8 @@ impl Frame {
                 epoch,
                 seq,
                 tool: text_at("/state/rawResponse/toolResult/name"),
-                is_error: self.data.pointer("/state/rawResponse/toolResult/isError").and_then(Value::as_bool) == Some(true),
+                is_error: self.data.pointer("/state/rawResponse/toolResult/isError").and_then(Value::as_bool)
+                    == Some(true),
                 result: text_at("/state/rawResponse/toolResult/result"),
             },
             "stream_token" => Seen::Text { epoch, seq, text: self.token.clone().unwrap_or_default() },

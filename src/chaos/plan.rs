@@ -50,13 +50,13 @@ faults! {
     Pause = "pause", Plan;
     /// SIGTERM to one node after the other, each started again before the next.
     Rolling = "rolling", Plan;
-    /// NATS is killed and started again.
+    /// A NATS server is killed and started again.
     NatsRestart = "nats_restart", Plan;
     /// One node's connection to NATS is refused, or swallows everything.
     NatsCut = "nats_cut", Plan;
     /// Messages of NATS are dropped, doubled and reordered.
     NatsFrames = "nats_frames", Plan;
-    /// Postgres crashes and recovers.
+    /// SIGKILL to every process of Postgres, which then recovers.
     PostgresRestart = "postgres_restart", Plan;
     /// One node's connections to Postgres are refused, or swallow everything.
     PostgresCut = "postgres_cut", Plan;

@@ -8,8 +8,8 @@ use serde::Deserialize;
 use tokio::time::{Instant, sleep, timeout};
 use tokio_postgres::{NoTls, Row};
 
-use super::dice::Dice;
 use super::ChaosError;
+use super::dice::Dice;
 use super::history::{History, Stored, StoredTurn, What};
 use super::link::{Lifetime, Link};
 use super::world::{Session, World};
@@ -63,14 +63,13 @@ pub(super) async fn read_turns(history: &History, database: &str) -> Result<(), 
     let failed = |error: tokio_postgres::Error| ChaosError::io("read the turns")(io::Error::other(error));
     let (client, connection) = tokio_postgres::connect(database, NoTls).await.map_err(failed)?;
     let driver = tokio::spawn(connection);
-    let rows = client
-        .query("select request_id, state, attempt from turns order by request_id", &[])
-        .await
-        .map_err(failed)?;
+    let rows =
+        client.query("select request_id, state, attempt from turns order by request_id", &[]).await.map_err(failed)?;
     drop(client);
     // The rows are there; how the connection ends tells nothing more.
     let _ = driver.await;
-    let turn = |row: &Row| Ok(StoredTurn { request: row.try_get(0)?, state: row.try_get(1)?, attempt: row.try_get(2)? });
+    let turn =
+        |row: &Row| Ok(StoredTurn { request: row.try_get(0)?, state: row.try_get(1)?, attempt: row.try_get(2)? });
     let turns = rows.iter().map(turn).collect::<Result<_, _>>().map_err(failed)?;
     history.add(What::Turns { turns });
     Ok(())

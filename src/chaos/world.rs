@@ -24,6 +24,8 @@ pub(super) struct World {
     pub(super) seed: u64,
     /// The nodes' lease, in milliseconds.
     pub(super) lease_ms: u64,
+    /// Most bytes that a connection reads before it breaks.
+    pub(super) cut_bytes: u64,
     pub(super) history: History,
     pub(super) nodes: Vec<Arc<Node>>,
     /// Faults that clients bring about.
@@ -40,11 +42,11 @@ pub(super) struct World {
 
 impl World {
     pub(super) fn new(config: &Config, history: History, nodes: Vec<Arc<Node>>) -> Self {
-        let (seed, faults) = (config.seed, config.faults.clone());
+        let (seed, cut_bytes, faults) = (config.seed, config.cut_bytes, config.faults.clone());
         let lease_ms = u64::try_from(config.lease.as_millis()).unwrap_or(u64::MAX);
         let (calm, readers) = (AtomicBool::new(false), AtomicU64::new(1));
         let (sessions, connections) = (Mutex::default(), Mutex::default());
-        Self { seed, lease_ms, history, nodes, faults, calm, readers, sessions, connections }
+        Self { seed, lease_ms, cut_bytes, history, nodes, faults, calm, readers, sessions, connections }
     }
 
     /// Clients bring this fault about, at this time.

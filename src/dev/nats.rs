@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::supervisor::{Program, Supervisor};
-use super::{DevError, Tools, wheel};
+use super::{DevError, Tools, ports, wheel};
 
 /// A running NATS server without JetStream.
 ///
@@ -36,6 +36,25 @@ impl Nats {
         let supervisor = Supervisor::start(program, tools.account()).await?;
         tools.say(&format!("started NATS on 127.0.0.1:{}", supervisor.port()));
         Ok(Self { supervisor })
+    }
+
+    /// Starts so many servers that pass messages on to each other; one alone is no cluster. None tells its clients of the
+    /// others: a client knows only the addresses that it was given.
+    pub async fn start_cluster(tools: &Tools, count: usize) -> Result<Vec<Self>, DevError> {
+        if count < 2 {
+            return Ok(vec![Self::start(tools).await?]);
+        }
+        let mut routes = Vec::new();
+        for _ in 0..count {
+            routes.push(format!("nats://127.0.0.1:{}", ports::free_port()?));
+        }
+        let all = routes.join(",");
+        let mut servers = Vec::new();
+        for own in &routes {
+            let arguments = ["--cluster_name", "dev", "--no_advertise", "--cluster", own, "--routes", &all];
+            servers.push(Self::start_with(tools, &arguments).await?);
+        }
+        Ok(servers)
     }
 
     /// The address, as `nats://host:port`.

@@ -4,14 +4,22 @@ use std::fs;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::process::{Command as StdCommand, Stdio};
+use std::time::Duration;
 
 use tokio::process::Command;
+use tokio::time::{Instant, sleep};
 use tokio_postgres::NoTls;
 use uuid::Uuid;
 
 use super::error::tail;
 use super::supervisor::{Program, Supervisor};
 use super::{DevError, Tools, wheel};
+
+/// How long processes may take to end after SIGKILL.
+const GONE_WITHIN: Duration = Duration::from_secs(10);
+
+/// How often they are looked for: they belong to somebody else now, so nobody can wait for them.
+const LOOK_EVERY: Duration = Duration::from_millis(5);
 
 /// How Postgres is set up.
 #[derive(Debug, Clone)]
@@ -122,6 +130,23 @@ impl Postgres {
             .await
     }
 
+    /// Sends SIGKILL to every process of the server and waits for their end: nothing is written, nobody is told. Linux only.
+    pub async fn kill(&self) -> Result<(), DevError> {
+        // Stopped first, so that it makes no process that would not be on the list.
+        self.supervisor.signal("STOP", &[]).await?;
+        let backends = self.backends().await?;
+        self.supervisor.signal("KILL", &backends).await?;
+        self.supervisor.stop("KILL").await?;
+        let gone_by = Instant::now() + GONE_WITHIN;
+        // The next start refuses to run while one of them still has the shared memory.
+        for pid in backends {
+            while is_alive(pid).await && Instant::now() < gone_by {
+                sleep(LOOK_EVERY).await;
+            }
+        }
+        Ok(())
+    }
+
     /// Starts the stopped server on the same port and data and waits until it takes connections.
     pub async fn start_again(&self) -> Result<(), DevError> {
         self.supervisor.run().await
@@ -146,6 +171,13 @@ impl Postgres {
         let children = tokio::fs::read_to_string(&path).await.map_err(DevError::io(format!("read {path}")))?;
         Ok(children.split_whitespace().filter_map(|pid| pid.parse().ok()).collect())
     }
+}
+
+/// It is there, and no more than dead.
+async fn is_alive(pid: u32) -> bool {
+    // The state follows the name, which stands in parentheses and may contain anything.
+    let stat = tokio::fs::read_to_string(format!("/proc/{pid}/stat")).await.unwrap_or_default();
+    stat.rsplit(") ").next().is_some_and(|rest| !rest.is_empty() && !rest.starts_with(['Z', 'X']))
 }
 
 async fn initdb(tools: &Tools, programs: &Path, folder: &Path, password: &str) -> Result<(), DevError> {

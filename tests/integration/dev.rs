@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
-use switchboard::dev::{DevError, Nats, Postgres, Shutdown};
+use switchboard::dev::{DevError, Nats, Postgres, PostgresConfig, Shutdown};
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::Command;
 use tokio::time::timeout;
@@ -99,6 +99,45 @@ async fn stopping_twice_is_an_error_and_not_a_hang() {
     let nats = services::own_nats().await;
     nats.stop().await.expect("it stops");
     assert!(matches!(nats.stop().await, Err(DevError::NotRunning { .. })));
+}
+
+#[tokio::test]
+async fn a_postgres_whose_processes_were_killed_has_what_was_committed() {
+    let settings = vec![("synchronous_commit".to_owned(), "on".to_owned())];
+    let config = PostgresConfig { settings, ..PostgresConfig::default() };
+    let postgres = Postgres::start(&services::tools(), config).await.expect("it starts");
+    let client = connect(&postgres.url()).await;
+    client.batch_execute("CREATE TABLE kept AS SELECT 42::bigint AS n").await.unwrap();
+    postgres.kill().await.expect("it is killed");
+    assert!(client.query_one("SELECT 1", &[]).await.is_err(), "the session is gone, too");
+    postgres.start_again().await.expect("it starts again");
+    assert_eq!(number(&connect(&postgres.url()).await, "SELECT n FROM kept").await, 42);
+}
+
+#[tokio::test]
+async fn the_servers_of_a_nats_cluster_pass_messages_on_and_find_each_other_again() {
+    let servers = Nats::start_cluster(&services::tools(), 3).await.expect("they start");
+    for (here, there) in [(0, 1), (1, 2), (2, 0)] {
+        passes_on(&servers[here], &servers[there]).await;
+    }
+    servers[1].stop().await.expect("it stops");
+    passes_on(&servers[2], &servers[0]).await;
+    servers[1].start_again().await.expect("it starts again");
+    passes_on(&servers[0], &servers[1]).await;
+}
+
+/// What is published on one server arrives at the other, once they have found each other.
+async fn passes_on(here: &Nats, there: &Nats) {
+    let (sender, receiver) =
+        (async_nats::connect(here.url()).await.unwrap(), async_nats::connect(there.url()).await.unwrap());
+    let subject = services::nats_prefix();
+    let inbox = receiver.subscribe(subject.clone()).await.expect("a subscription");
+    let inbox = tokio::sync::Mutex::new(inbox);
+    assert_eventually("a message passes", WITHIN, async || {
+        sender.publish(subject.clone(), "hello".into()).await.expect("room to publish");
+        timeout(Duration::from_millis(50), futures_util::StreamExt::next(&mut *inbox.lock().await)).await.is_ok()
+    })
+    .await;
 }
 
 #[tokio::test]

@@ -32,14 +32,22 @@ struct Answers {
 
 impl Tools {
     /// A tool takes effect. `request` is the message's.
-    pub(super) fn called(&mut self, verdict: &mut Verdict, tool: Tool, key: &str, message: &str, request: Option<&str>) {
+    pub(super) fn called(
+        &mut self,
+        verdict: &mut Verdict,
+        tool: Tool,
+        key: &str,
+        message: &str,
+        request: Option<&str>,
+    ) {
         verdict.counts.tool_calls += 1;
         let request = request.unwrap_or("an unknown request");
         if !Wish::of(message).tools.contains(&tool) {
             verdict.violated(Rule::ToolUnwanted, || format!("{request}: {} was called, and nobody asked", tool.name()));
         }
         if tool.needs_approval() && self.answers.get(request).is_none_or(|answers| answers.yes_sent == 0) {
-            verdict.violated(Rule::ToolUnapproved, || format!("{request}: {} ran and nobody had said yes", tool.name()));
+            verdict
+                .violated(Rule::ToolUnapproved, || format!("{request}: {} ran and nobody had said yes", tool.name()));
         }
         let calls = self.calls.entry(message.to_owned()).or_default();
         for (_, first) in calls.iter().filter(|(called, _)| *called == tool) {

@@ -82,7 +82,9 @@ impl View {
             Seen::Refused { code } => self.refused(code),
             Seen::Attached { verdict, epoch } => self.attached(verdict, *epoch, message),
             Seen::Confirmed { .. } => Ok(()),
-            Seen::Asks { epoch, seq, .. } | Seen::ToolCalled { epoch, seq, .. } | Seen::ToolEnded { epoch, seq, .. } => {
+            Seen::Asks { epoch, seq, .. }
+            | Seen::ToolCalled { epoch, seq, .. }
+            | Seen::ToolEnded { epoch, seq, .. } => {
                 self.open()?;
                 self.advance(*epoch, *seq, message)
             }
