@@ -97,7 +97,7 @@ pub struct ChaosOptions {
     /// NATS servers. Several are one cluster, and each node is connected to one of them.
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=9))]
     pub nats: u16,
-    /// Most bytes that a connection reads before `client_cut` breaks it; half of those that break live much shorter.
+    /// Bytes that a connection reads at most before `client_cut` breaks it, but for one in six; half live much shorter.
     #[arg(long, default_value_t = 16_384, value_parser = clap::value_parser!(u64).range(64..))]
     pub cut_bytes: u64,
     /// The nodes' lease, in seconds. 9: what nodes have when nobody sets it.

@@ -30,6 +30,9 @@ const ANSWER_WITHIN: Duration = Duration::from_secs(5);
 /// How long a device waits before it tries again to connect.
 const AGAIN_AFTER: Duration = Duration::from_millis(100);
 
+/// How much longer than most a connection may live.
+const LONG_LIFE: u64 = 8;
+
 /// The shortest kind of life of a connection, in powers of two of bytes: it does not survive its handshake.
 const SHORTEST_LIFE: u32 = 6;
 
@@ -79,8 +82,8 @@ struct Open {
 enum Asks {
     /// None did, or it knows that somebody has answered.
     No,
-    /// It waits for the person.
-    Unanswered,
+    /// It waits for the person, who thinks until then.
+    Unanswered { answer_at: Instant },
     /// The answer was sent on this connection.
     Answered,
 }
@@ -161,33 +164,35 @@ impl Device {
     }
 
     async fn step(&mut self) {
-        if self.link.is_some()
-            && let Some((request, consent)) = self.unanswered()
-        {
-            return self.answer(&request, consent).await;
-        }
+        let unanswered = self.unanswered();
         let Some(link) = &mut self.link else {
             if !self.come_back().await {
                 sleep(AGAIN_AFTER).await;
             }
             return;
         };
-        match timeout(SILENCE, link.next()).await {
-            Ok(Ok(frame)) => self.on_frame(&frame),
-            Ok(Err(why)) => self.lose(&why),
-            Err(_) => self.lose("silence"),
+        let wait = unanswered.as_ref().map_or(SILENCE, |(_, at)| at.saturating_duration_since(Instant::now()));
+        match (timeout(wait, link.next()).await, unanswered) {
+            (Ok(Ok(frame)), _) => self.on_frame(&frame),
+            (Ok(Err(why)), _) => self.lose(&why),
+            (Err(_), Some((request, _))) => self.answer(&request).await,
+            (Err(_), None) => self.lose("silence"),
         }
     }
 
-    /// A request of which a tool waits for this device.
-    fn unanswered(&self) -> Option<(String, Consent)> {
-        let waits = |open: &Open| open.asks == Asks::Unanswered && open.consent != Consent::Silent;
-        self.open.iter().find(|(_, open)| waits(open)).map(|(request, open)| (request.clone(), open.consent))
+    /// The request of which a tool waits for this device, and when its person will have thought about it.
+    fn unanswered(&self) -> Option<(String, Instant)> {
+        let waits = self.open.iter().filter(|(_, open)| open.consent != Consent::Silent);
+        waits
+            .filter_map(|(request, open)| match open.asks {
+                Asks::Unanswered { answer_at } => Some((request.clone(), answer_at)),
+                Asks::No | Asks::Answered => None,
+            })
+            .min_by_key(|(_, at)| *at)
     }
 
     /// Answers a tool, unless the connection breaks first.
-    async fn answer(&mut self, request: &str, consent: Consent) {
-        sleep(Duration::from_millis(self.dice.between(0, THINKS_MS))).await;
+    async fn answer(&mut self, request: &str) {
         let (Some(session), Some(open)) = (&self.session, self.open.get_mut(request)) else { return };
         if self.world.breaks(Fault::ClientCut) && self.dice.one_in(4) {
             if self.dice.one_in(2) {
@@ -198,7 +203,7 @@ impl Device {
         }
         let Some(link) = &mut self.link else { return };
         open.asks = Asks::Answered;
-        let approved = consent == Consent::Yes;
+        let approved = open.consent == Consent::Yes;
         let ask = Ask::Confirm { approved };
         self.world.history.add(What::Asked { reader: self.reader, request: request.to_owned(), ask });
         // A connection that breaks here shows with the next read.
@@ -222,7 +227,7 @@ impl Device {
         }
         for open in self.open.values_mut().filter(|open| open.asks == Asks::Answered) {
             // Nobody knows whether the answer arrived.
-            open.asks = Asks::Unanswered;
+            open.asks = Asks::Unanswered { answer_at: Instant::now() };
         }
         let requests: Vec<String> = self.open.keys().cloned().collect();
         for request in requests {
@@ -319,7 +324,10 @@ impl Device {
             Seen::Text { seq, .. } | Seen::ToolEnded { seq, .. } => (open.seq, open.asks) = (seq, Asks::No),
             // It is shown together with the question.
             Seen::ToolCalled { seq, .. } => open.seq = seq,
-            Seen::Asks { seq, .. } => (open.seq, open.asks) = (seq, Asks::Unanswered),
+            Seen::Asks { seq, .. } => {
+                let answer_at = Instant::now() + Duration::from_millis(self.dice.between(0, THINKS_MS));
+                (open.seq, open.asks) = (seq, Asks::Unanswered { answer_at });
+            }
             Seen::Confirmed { .. } => open.asks = Asks::No,
             Seen::Restarted { .. } => (open.seq, open.asks) = (0, Asks::No),
             Seen::Ended { .. } => {
@@ -338,8 +346,12 @@ impl Device {
     }
 
     fn lifetime(&mut self) -> Lifetime {
-        if !self.world.breaks(Fault::ClientCut) || self.dice.one_in(6) {
+        if !self.world.breaks(Fault::ClientCut) {
             return Lifetime::LONG;
+        }
+        if self.dice.one_in(6) {
+            // Long enough to get something done.
+            return Lifetime { read: self.world.cut_bytes.saturating_mul(LONG_LIFE), ..Lifetime::LONG };
         }
         // As many short lives as long ones: the size is drawn first, then the number.
         let size = 1 << self.dice.between(SHORTEST_LIFE.into(), self.world.cut_bytes.max(1).ilog2().into());

@@ -8,7 +8,7 @@ use futures_util::{SinkExt, StreamExt};
 use serde::Deserialize;
 use serde_json::json;
 use serde_json::value::RawValue;
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::{Instant, timeout};
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 use tokio_tungstenite::tungstenite::{Message, Utf8Bytes};
@@ -23,6 +23,9 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Any agent: one that nobody declared is a plain assistant.
 const AGENT: &str = "00000000-0000-4000-8000-000000000001";
+
+/// The room of a narrow connection, in bytes; the kernel doubles it.
+const NARROW_BYTES: u32 = 8 * 1024;
 
 /// One client connection.
 pub struct Client {
@@ -87,7 +90,17 @@ struct Response {
 impl Client {
     /// Connects to a node.
     pub async fn connect(address: SocketAddr) -> Result<Self> {
-        let tcp = TcpStream::connect(address).await?;
+        Self::over(TcpStream::connect(address).await?, address).await
+    }
+
+    /// The same with little room for what was not read yet.
+    pub async fn connect_narrow(address: SocketAddr) -> Result<Self> {
+        let socket = TcpSocket::new_v4()?;
+        socket.set_recv_buffer_size(NARROW_BYTES)?;
+        Self::over(socket.connect(address).await?, address).await
+    }
+
+    async fn over(tcp: TcpStream, address: SocketAddr) -> Result<Self> {
         tcp.set_nodelay(true)?;
         let config = WebSocketConfig::default().read_buffer_size(4096).write_buffer_size(0);
         let (stream, _) = client_async_with_config(format!("ws://{address}/ws"), tcp, Some(config)).await?;
@@ -127,19 +140,8 @@ impl Client {
         script: &Script,
         mut on_text: impl FnMut(&str, u64),
     ) -> std::result::Result<Turn, Fault> {
-        let message = serde_json::to_string(script)?;
-        let action = json!({
-            "action": "send_message",
-            "requestId": format!("turn-{}", script.seed),
-            "sessionId": session.session_id,
-            "message": message,
-        });
         let sent_ns = now_ns();
-        self.send(action).await?;
-        let answer = self.receive().await?;
-        if read(&answer)?.status != Some(202) {
-            return Err(Fault::Failed(answer.to_string()));
-        }
+        self.begin(session, script).await?;
         let accepted = Instant::now();
         let mut streamed = String::new();
         loop {
@@ -157,6 +159,39 @@ impl Client {
                     return Ok(Turn { sent_ns, accepted, ended });
                 }
                 _ => return Err(Fault::Failed(text.to_string())),
+            }
+        }
+    }
+
+    /// Sends the message of a turn and reads until it is accepted.
+    pub async fn begin(&mut self, session: &Session, script: &Script) -> std::result::Result<(), Fault> {
+        let action = json!({
+            "action": "send_message",
+            "requestId": format!("turn-{}", script.seed),
+            "sessionId": session.session_id,
+            "message": serde_json::to_string(script)?,
+        });
+        self.send(action).await?;
+        let answer = self.receive().await?;
+        if read(&answer)?.status == Some(202) { Ok(()) } else { Err(Fault::Failed(answer.to_string())) }
+    }
+
+    /// Reads tokens and adds them to `text`, until that and the length of the newest one are enough.
+    pub async fn read_text(
+        &mut self,
+        text: &mut String,
+        enough: impl Fn(&str, usize) -> bool,
+    ) -> std::result::Result<(), Fault> {
+        loop {
+            let frame = self.receive().await?;
+            match read(&frame)? {
+                Event { r#type: "stream_token", token: Some(token), .. } => {
+                    text.push_str(&token);
+                    if enough(text, token.len()) {
+                        return Ok(());
+                    }
+                }
+                _ => return Err(Fault::Failed(frame.to_string())),
             }
         }
     }

@@ -109,6 +109,9 @@ impl Answer {
         }
         if self.said == self.script.tokens {
             self.ended = true;
+            if self.script.linger_us > 0 {
+                tokio::time::sleep(Duration::from_micros(self.script.linger_us)).await;
+            }
             return Some((Ok(Frame::data(Bytes::from_static(END.as_bytes()))), self));
         }
         let wait_us = self.script.think_us + u64::from(self.said / self.script.per_write) * self.script.interval_us;
@@ -138,6 +141,6 @@ impl Answer {
             let asked_ns = (place == 0).then_some(self.asked_ns);
             return Stamp { written_ns: now_ns(), asked_ns }.encode();
         }
-        self.script.word(place)
+        self.script.token(place)
     }
 }

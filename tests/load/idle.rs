@@ -62,7 +62,7 @@ async fn connect(address: SocketAddr, count: usize) -> Result<Vec<Client>> {
 }
 
 /// The node's resident memory once it does not change any more.
-async fn resting_kib(node: &Node) -> Result<u64> {
+pub async fn resting_kib(node: &Node) -> Result<u64> {
     let mut looks = interval(LOOK_EVERY);
     let (mut last, mut same) = (0, 0);
     while same < SAME_LOOKS {

@@ -14,6 +14,7 @@ mod process;
 mod report;
 mod rig;
 mod script;
+mod stalled;
 
 use std::process::ExitCode;
 
@@ -24,7 +25,7 @@ use rig::Rig;
 type Result<T> = std::result::Result<T, Box<dyn std::error::Error + Send + Sync>>;
 
 /// The scenarios, in the order in which they run.
-const SCENARIOS: [&str; 4] = ["idle", "latency", "cpu", "concurrency"];
+const SCENARIOS: [&str; 5] = ["idle", "stalled", "latency", "cpu", "concurrency"];
 
 fn main() -> ExitCode {
     // Cargo adds flags of its own harness.
@@ -58,6 +59,7 @@ fn run(names: &[String]) -> Result<bool> {
             let mut report = Report::new(name);
             match *name {
                 "idle" => idle::run(&rig, &mut report).await?,
+                "stalled" => stalled::run(&rig, &mut report).await?,
                 "latency" => latency::run(&rig, &mut report).await?,
                 "cpu" => cpu::run(&rig, &mut report).await?,
                 _ => concurrency::run(&rig, &mut report).await?,

@@ -34,8 +34,8 @@ pub struct Gateway {
 }
 
 impl Node {
-    /// Starts a node with these settings (without their prefix) and waits until it is ready.
-    pub async fn start(name: &str, settings: &[(&str, String)]) -> Result<Self> {
+    /// Starts a node with these settings (without their prefix) and other variables, and waits until it is ready.
+    pub async fn start(name: &str, settings: &[(&str, String)], environment: &[(&str, &str)]) -> Result<Self> {
         let log = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("load-{name}.log"));
         let mut command = Command::new(env!("CARGO_BIN_EXE_switchboard"));
         for (variable, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with(PREFIX)) {
@@ -45,6 +45,7 @@ impl Node {
             command.env(format!("{PREFIX}{setting}"), value);
         }
         command
+            .envs(environment.iter().copied())
             .env(format!("{PREFIX}LISTEN"), "127.0.0.1:0")
             .env(format!("{PREFIX}INTERNAL_LISTEN"), "127.0.0.1:0")
             .stdin(Stdio::null())

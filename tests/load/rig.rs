@@ -54,6 +54,17 @@ impl Rig {
 impl Cluster<'_> {
     /// Starts a node with these settings beside those that all nodes of the benchmark have.
     pub async fn node(&self, name: &str, bus: Bus, settings: &[(&str, &str)]) -> Result<Node> {
+        self.node_with(name, bus, settings, &[]).await
+    }
+
+    /// The same with these variables, which are no settings.
+    pub async fn node_with(
+        &self,
+        name: &str,
+        bus: Bus,
+        settings: &[(&str, &str)],
+        environment: &[(&str, &str)],
+    ) -> Result<Node> {
         let mut all = vec![
             ("DATABASE_URL", self.database.clone()),
             ("GATEWAY_URL", self.rig.gateway.url()),
@@ -65,6 +76,6 @@ impl Cluster<'_> {
             all.extend([("NATS_URL", self.rig.nats.url()), ("NATS_PREFIX", self.name.clone())]);
         }
         all.extend(settings.iter().map(|(setting, value)| (*setting, (*value).to_owned())));
-        Node::start(name, &all).await
+        Node::start(name, &all, environment).await
     }
 }

@@ -16,6 +16,10 @@ pub struct Script {
     pub interval_us: u64,
     /// Time before the first write, in microseconds.
     pub think_us: u64,
+    /// Time between the last token and the end, in microseconds.
+    pub linger_us: u64,
+    /// Words of a token.
+    pub width: u32,
     /// Each token is the time of its writing instead of a word: see [`stamp`].
     pub stamped: bool,
 }
@@ -43,7 +47,7 @@ const WORDS: [&str; 16] = [
 impl Script {
     /// An answer as fast as it can be written, this many events at a time.
     pub fn flat_out(tokens: u32, per_write: u32) -> Self {
-        Self { seed: 0, tokens, per_write, interval_us: 0, think_us: 0, stamped: false }
+        Self { seed: 0, tokens, per_write, interval_us: 0, think_us: 0, linger_us: 0, width: 1, stamped: false }
     }
 
     /// An answer with one token at a time and this long between two.
@@ -56,8 +60,13 @@ impl Script {
         Self { seed, ..self.clone() }
     }
 
+    /// The token at a place.
+    pub fn token(&self, place: u32) -> String {
+        (0..self.width).map(|word| self.word(place * self.width + word)).collect()
+    }
+
     /// The word at a place.
-    pub fn word(&self, place: u32) -> String {
+    fn word(&self, place: u32) -> String {
         if place == 0 {
             return format!("[{}]", self.seed);
         }
@@ -70,7 +79,7 @@ impl Script {
 
     /// The whole text; `None` when nobody knows it beforehand.
     pub fn text(&self) -> Option<String> {
-        (!self.stamped).then(|| (0..self.tokens).map(|place| self.word(place)).collect())
+        (!self.stamped).then(|| (0..self.tokens).map(|place| self.token(place)).collect())
     }
 }
 

@@ -1,0 +1,118 @@
+//! What a node keeps for a client that stops to read in the middle of a long answer.
+
+use std::time::Duration;
+
+use futures_util::future::try_join_all;
+use tokio::time::timeout;
+
+use crate::Result;
+use crate::client::{Client, Session};
+use crate::idle;
+use crate::report::Report;
+use crate::rig::{Bus, Rig};
+use crate::script::Script;
+
+/// Clients, each with a turn of its own.
+const CLIENTS: usize = 50;
+
+/// The answer of each: 1.5 MB, more than all buffers of the kernel between a node and a client hold in frames.
+const TOKENS: u32 = 6000;
+const WORDS_PER_TOKEN: u32 = 64;
+
+/// How long the gateway keeps an answer open that it has said in full: all is measured while every turn still runs, for with
+/// it the node forgets its text.
+const HELD_OPEN: Duration = Duration::from_secs(75);
+
+/// A token frame with more text than this carries the text of several.
+const COLLAPSED_BYTES: usize = 8 * 1024;
+
+/// The most that a client which stopped may cost beside one that reads, in KiB.
+const TARGET_KIB: f64 = 256.0;
+
+/// What the clients do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Case {
+    /// They read everything.
+    Read,
+    /// They stop after the first token.
+    StopAtOnce,
+    /// They stop when the answer is there in full and the node has begun to send what they missed in large frames.
+    StopBehind,
+}
+
+/// Measures the same load three times.
+pub async fn run(rig: &Rig, report: &mut Report) -> Result<()> {
+    let reading = growth_kib(rig, Case::Read, report).await?;
+    for (case, figure) in [
+        (Case::StopAtOnce, "a client that stopped at the first token"),
+        (Case::StopBehind, "a client that stopped among the largest frames"),
+    ] {
+        let stopped = growth_kib(rig, case, report).await?;
+        report.at_most(figure, (stopped - reading) / CLIENTS as f64, TARGET_KIB, "KiB");
+    }
+    Ok(())
+}
+
+/// How much the node grew from clients that had said nothing to clients whose turns have said everything.
+async fn growth_kib(rig: &Rig, case: Case, report: &mut Report) -> Result<f64> {
+    // Neither the time that a write may take nor silence ends these connections.
+    let settings = [("WRITE_TIMEOUT_SECONDS", "600"), ("PING_SECONDS", "300")];
+    // What was freed goes back to the system at once, so that what is resident is what is kept.
+    let environment = [("_RJEM_MALLOC_CONF", "dirty_decay_ms:0,muzzy_decay_ms:0")];
+    let node = rig.cluster().await?.node_with("stalled", Bus::None, &settings, &environment).await?;
+    let mut clients = Vec::new();
+    for seed in 0..CLIENTS {
+        let mut client = Client::connect_narrow(node.address).await?;
+        let session = client.session().await?;
+        clients.push((client, session, script(seed as u64)));
+    }
+    let before = idle::resting_kib(&node).await?;
+    let mut texts = try_join_all(clients.iter_mut().map(|client| begin(client, case))).await?;
+    if case == Case::StopBehind {
+        // While a node makes tokens as fast as it can, it grows.
+        idle::resting_kib(&node).await?;
+        let behind =
+            clients.iter_mut().zip(&mut texts).map(|((client, ..), text)| client.read_text(text, is_collapsed));
+        timeout(HELD_OPEN, try_join_all(behind)).await??;
+    }
+    let after = idle::resting_kib(&node).await?;
+    let in_flight = node.metric("switchboard_turns_in_flight").await? as usize;
+    if in_flight != CLIENTS {
+        return Err(format!("{in_flight} turns still run; see {}", node.log()).into());
+    }
+    // Nothing was lost by it: the rest comes when they read again.
+    try_join_all(clients.iter_mut().zip(&mut texts).map(|(client, text)| finish(client, text))).await?;
+    let growth = after as f64 - before as f64;
+    report.note(format!("resident growth, {CLIENTS} clients, {case:?}"), growth, "KiB");
+    Ok(growth)
+}
+
+fn script(seed: u64) -> Script {
+    Script { width: WORDS_PER_TOKEN, linger_us: HELD_OPEN.as_micros() as u64, ..Script::flat_out(TOKENS, 8) }
+        .with_seed(seed)
+}
+
+/// Sends the message and reads what the case wants to be read at once.
+async fn begin((client, session, script): &mut (Client, Session, Script), case: Case) -> Result<String> {
+    client.begin(session, script).await?;
+    let whole = script.text().unwrap_or_default();
+    let mut text = String::new();
+    match case {
+        Case::Read => client.read_text(&mut text, |text, _| text.len() >= whole.len()).await?,
+        Case::StopAtOnce | Case::StopBehind => client.read_text(&mut text, |_, _| true).await?,
+    }
+    Ok(text)
+}
+
+/// Reads the rest, and holds the text against the script.
+async fn finish((client, _, script): &mut (Client, Session, Script), text: &mut String) -> Result<()> {
+    let whole = script.text().unwrap_or_default();
+    if text.len() < whole.len() {
+        client.read_text(text, |text, _| text.len() >= whole.len()).await?;
+    }
+    if *text == whole { Ok(()) } else { Err("a text came back changed".into()) }
+}
+
+fn is_collapsed(_text: &str, newest: usize) -> bool {
+    newest > COLLAPSED_BYTES
+}
