@@ -3,6 +3,8 @@
 //! It does what a good client does, and no more: shows its position after a break, sends again what was never answered, and
 //! asks another node when one is silent.
 
+mod approval;
+
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -13,13 +15,16 @@ use tokio::time::{Instant, sleep, timeout};
 use uuid::Uuid;
 
 use super::dice::Dice;
-use super::history::{Ask, CUT, NOTHING_ASKS, Seen, What};
+use super::history::{Ask, NOTHING_ASKS, Seen, What};
 use super::link::{Frame, Lifetime, Link};
 use super::plan::Fault;
 use super::tool::AGENT;
 use super::world::{Session, World};
 use crate::ids::{ConversationId, SessionId};
 use crate::protocol::{Action, CreateConversationSession, SendMessage};
+use approval::Asks;
+
+pub(super) use approval::Consent;
 
 /// How long a node may say nothing about a turn before another is asked.
 const SILENCE: Duration = Duration::from_secs(5);
@@ -35,20 +40,6 @@ const LONG_LIFE: u64 = 8;
 
 /// The shortest kind of life of a connection, in powers of two of bytes: it does not survive its handshake.
 const SHORTEST_LIFE: u32 = 6;
-
-/// The longest time that a person thinks before an answer, in milliseconds.
-const THINKS_MS: u64 = 200;
-
-/// What a person says to a tool that asks.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Consent {
-    /// It may run.
-    Yes,
-    /// It may not.
-    No,
-    /// Nothing: somebody else will.
-    Silent,
-}
 
 /// The device.
 pub(super) struct Device {
@@ -75,17 +66,6 @@ struct Open {
     seq: u64,
     consent: Consent,
     asks: Asks,
-}
-
-/// How a request stands with a tool that asked.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Asks {
-    /// None did, or it knows that somebody has answered.
-    No,
-    /// It waits for the person, who thinks until then.
-    Unanswered { answer_at: Instant },
-    /// The answer was sent on this connection.
-    Answered,
 }
 
 impl Device {
@@ -132,13 +112,6 @@ impl Device {
         self.open.insert(request.to_owned(), Open { message, accepted: true, seq: 0, consent, asks });
     }
 
-    /// What it says from now on to a tool that asks in a request that is open.
-    pub(super) fn consent(&mut self, request: &str, consent: Consent) {
-        if let Some(open) = self.open.get_mut(request) {
-            open.consent = consent;
-        }
-    }
-
     /// Asks a turn to stop, if there is a connection.
     pub(super) async fn cancel(&mut self, request: &str) {
         let (Some(session), Some(link)) = (&self.session, &mut self.link) else { return };
@@ -180,36 +153,6 @@ impl Device {
         }
     }
 
-    /// The request of which a tool waits for this device, and when its person will have thought about it.
-    fn unanswered(&self) -> Option<(String, Instant)> {
-        let waits = self.open.iter().filter(|(_, open)| open.consent != Consent::Silent);
-        waits
-            .filter_map(|(request, open)| match open.asks {
-                Asks::Unanswered { answer_at } => Some((request.clone(), answer_at)),
-                Asks::No | Asks::Answered => None,
-            })
-            .min_by_key(|(_, at)| *at)
-    }
-
-    /// Answers a tool, unless the connection breaks first.
-    async fn answer(&mut self, request: &str) {
-        let (Some(session), Some(open)) = (&self.session, self.open.get_mut(request)) else { return };
-        if self.world.breaks(Fault::ClientCut) && self.dice.one_in(4) {
-            if self.dice.one_in(2) {
-                // As after a reload: it knows nothing any more, and must be asked again.
-                (open.seq, open.asks) = (0, Asks::No);
-            }
-            return self.lose(CUT);
-        }
-        let Some(link) = &mut self.link else { return };
-        open.asks = Asks::Answered;
-        let approved = open.consent == Consent::Yes;
-        let ask = Ask::Confirm { approved };
-        self.world.history.add(What::Asked { reader: self.reader, request: request.to_owned(), ask });
-        // A connection that breaks here shows with the next read.
-        link.send(request, &Action::ConfirmToolAction { session_id: session.id, approved }).await.ok();
-    }
-
     /// Connects to another node than the last, and asks for what is missing.
     async fn come_back(&mut self) -> bool {
         if std::mem::take(&mut self.put_off) {
@@ -225,10 +168,7 @@ impl Device {
             self.lose("no session");
             return false;
         }
-        for open in self.open.values_mut().filter(|open| open.asks == Asks::Answered) {
-            // Nobody knows whether the answer arrived.
-            open.asks = Asks::Unanswered { answer_at: Instant::now() };
-        }
+        self.unheard();
         let requests: Vec<String> = self.open.keys().cloned().collect();
         for request in requests {
             self.ask(&request).await;
@@ -324,10 +264,7 @@ impl Device {
             Seen::Text { seq, .. } | Seen::ToolEnded { seq, .. } => (open.seq, open.asks) = (seq, Asks::No),
             // It is shown together with the question.
             Seen::ToolCalled { seq, .. } => open.seq = seq,
-            Seen::Asks { seq, .. } => {
-                let answer_at = Instant::now() + Duration::from_millis(self.dice.between(0, THINKS_MS));
-                (open.seq, open.asks) = (seq, Asks::Unanswered { answer_at });
-            }
+            Seen::Asks { seq, .. } => (open.seq, open.asks) = (seq, Asks::asked(&mut self.dice)),
             Seen::Confirmed { .. } => open.asks = Asks::No,
             Seen::Restarted { .. } => (open.seq, open.asks) = (0, Asks::No),
             Seen::Ended { .. } => {

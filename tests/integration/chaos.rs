@@ -6,7 +6,7 @@ use std::process::{Output, Stdio};
 use serde_json::Value;
 use tokio::process::Command;
 
-/// Seconds of load. Every kind of fault comes at least once: the verdict is looked at for that.
+/// Seconds of load: enough for most kinds of fault; the verdict is looked at for that.
 const SECONDS: &str = "7";
 
 async fn chaos(folder: &str, arguments: &[&str]) -> (Output, PathBuf) {
