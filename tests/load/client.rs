@@ -8,7 +8,7 @@ use futures_util::{SinkExt, StreamExt};
 use serde::Deserialize;
 use serde_json::json;
 use serde_json::value::RawValue;
-use tokio::net::{TcpSocket, TcpStream};
+use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout};
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 use tokio_tungstenite::tungstenite::{Message, Utf8Bytes};
@@ -23,9 +23,6 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Any agent: one that nobody declared is a plain assistant.
 const AGENT: &str = "00000000-0000-4000-8000-000000000001";
-
-/// The room of a narrow connection, in bytes; the kernel doubles it.
-const NARROW_BYTES: u32 = 8 * 1024;
 
 /// One client connection.
 pub struct Client {
@@ -90,17 +87,7 @@ struct Response {
 impl Client {
     /// Connects to a node.
     pub async fn connect(address: SocketAddr) -> Result<Self> {
-        Self::over(TcpStream::connect(address).await?, address).await
-    }
-
-    /// The same with little room for what was not read yet.
-    pub async fn connect_narrow(address: SocketAddr) -> Result<Self> {
-        let socket = TcpSocket::new_v4()?;
-        socket.set_recv_buffer_size(NARROW_BYTES)?;
-        Self::over(socket.connect(address).await?, address).await
-    }
-
-    async fn over(tcp: TcpStream, address: SocketAddr) -> Result<Self> {
+        let tcp = TcpStream::connect(address).await?;
         tcp.set_nodelay(true)?;
         let config = WebSocketConfig::default().read_buffer_size(4096).write_buffer_size(0);
         let (stream, _) = client_async_with_config(format!("ws://{address}/ws"), tcp, Some(config)).await?;
@@ -176,18 +163,18 @@ impl Client {
         if read(&answer)?.status == Some(202) { Ok(()) } else { Err(Fault::Failed(answer.to_string())) }
     }
 
-    /// Reads tokens and adds them to `text`, until that and the length of the newest one are enough.
+    /// Reads tokens and adds them to `text`, until that is enough.
     pub async fn read_text(
         &mut self,
         text: &mut String,
-        enough: impl Fn(&str, usize) -> bool,
+        enough: impl Fn(&str) -> bool,
     ) -> std::result::Result<(), Fault> {
         loop {
             let frame = self.receive().await?;
             match read(&frame)? {
                 Event { r#type: "stream_token", token: Some(token), .. } => {
                     text.push_str(&token);
-                    if enough(text, token.len()) {
+                    if enough(text) {
                         return Ok(());
                     }
                 }

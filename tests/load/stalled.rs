@@ -8,23 +8,25 @@ use tokio::time::timeout;
 use crate::Result;
 use crate::client::{Client, Session};
 use crate::idle;
+use crate::process::Node;
 use crate::report::Report;
 use crate::rig::{Bus, Rig};
 use crate::script::Script;
 
 /// Clients, each with a turn of its own.
-const CLIENTS: usize = 50;
+const CLIENTS: usize = 20;
 
-/// The answer of each: 1.5 MB, more than all buffers of the kernel between a node and a client hold in frames.
-const TOKENS: u32 = 6000;
-const WORDS_PER_TOKEN: u32 = 64;
+/// The answer of each: nearly 1 MB, which is the longest that a node takes. In frames of single tokens it is 19 MB, many times
+/// what the kernel takes between a node and a client.
+const TOKENS: u32 = 100_000;
+const WORDS_PER_TOKEN: u32 = 2;
 
 /// How long the gateway keeps an answer open that it has said in full: all is measured while every turn still runs, for with
 /// it the node forgets its text.
-const HELD_OPEN: Duration = Duration::from_secs(75);
+const HELD_OPEN: Duration = Duration::from_secs(100);
 
-/// A token frame with more text than this carries the text of several.
-const COLLAPSED_BYTES: usize = 8 * 1024;
+/// How much a client reads, in bytes of text, so that the kernel has room again for some, but not all, of what it missed.
+const READ_BEHIND: usize = 90_000;
 
 /// The most that a client which stopped may cost beside one that reads, in KiB.
 const TARGET_KIB: f64 = 256.0;
@@ -36,7 +38,7 @@ enum Case {
     Read,
     /// They stop after the first token.
     StopAtOnce,
-    /// They stop when the answer is there in full and the node has begun to send what they missed in large frames.
+    /// They stop again when the answer is there in full and the node has begun to send what they missed in large frames.
     StopBehind,
 }
 
@@ -55,14 +57,14 @@ pub async fn run(rig: &Rig, report: &mut Report) -> Result<()> {
 
 /// How much the node grew from clients that had said nothing to clients whose turns have said everything.
 async fn growth_kib(rig: &Rig, case: Case, report: &mut Report) -> Result<f64> {
-    // Neither the time that a write may take nor silence ends these connections.
-    let settings = [("WRITE_TIMEOUT_SECONDS", "600"), ("PING_SECONDS", "300")];
+    // Neither the time that a write may take nor silence ends anything here.
+    let settings = [("WRITE_TIMEOUT_SECONDS", "600"), ("PING_SECONDS", "300"), ("GATEWAY_IDLE_SECONDS", "300")];
     // What was freed goes back to the system at once, so that what is resident is what is kept.
     let environment = [("_RJEM_MALLOC_CONF", "dirty_decay_ms:0,muzzy_decay_ms:0")];
     let node = rig.cluster().await?.node_with("stalled", Bus::None, &settings, &environment).await?;
     let mut clients = Vec::new();
     for seed in 0..CLIENTS {
-        let mut client = Client::connect_narrow(node.address).await?;
+        let mut client = Client::connect(node.address).await?;
         let session = client.session().await?;
         clients.push((client, session, script(seed as u64)));
     }
@@ -72,7 +74,7 @@ async fn growth_kib(rig: &Rig, case: Case, report: &mut Report) -> Result<f64> {
         // While a node makes tokens as fast as it can, it grows.
         idle::resting_kib(&node).await?;
         let behind =
-            clients.iter_mut().zip(&mut texts).map(|((client, ..), text)| client.read_text(text, is_collapsed));
+            clients.iter_mut().zip(&mut texts).map(|((client, ..), text)| client.read_text(text, is_enough_behind));
         timeout(HELD_OPEN, try_join_all(behind)).await??;
     }
     let after = idle::resting_kib(&node).await?;
@@ -80,15 +82,19 @@ async fn growth_kib(rig: &Rig, case: Case, report: &mut Report) -> Result<f64> {
     if in_flight != CLIENTS {
         return Err(format!("{in_flight} turns still run; see {}", node.log()).into());
     }
+    let collapsed_before = collapsed(&node).await?;
     // Nothing was lost by it: the rest comes when they read again.
     try_join_all(clients.iter_mut().zip(&mut texts).map(|(client, text)| finish(client, text))).await?;
+    if case != Case::Read && collapsed(&node).await? < collapsed_before + CLIENTS {
+        return Err("the kernel took everything: nothing waited in the node".into());
+    }
     let growth = after as f64 - before as f64;
     report.note(format!("resident growth, {CLIENTS} clients, {case:?}"), growth, "KiB");
     Ok(growth)
 }
 
 fn script(seed: u64) -> Script {
-    Script { width: WORDS_PER_TOKEN, linger_us: HELD_OPEN.as_micros() as u64, ..Script::flat_out(TOKENS, 8) }
+    Script { width: WORDS_PER_TOKEN, linger_us: HELD_OPEN.as_micros() as u64, ..Script::flat_out(TOKENS, 1) }
         .with_seed(seed)
 }
 
@@ -98,8 +104,8 @@ async fn begin((client, session, script): &mut (Client, Session, Script), case: 
     let whole = script.text().unwrap_or_default();
     let mut text = String::new();
     match case {
-        Case::Read => client.read_text(&mut text, |text, _| text.len() >= whole.len()).await?,
-        Case::StopAtOnce | Case::StopBehind => client.read_text(&mut text, |_, _| true).await?,
+        Case::Read => client.read_text(&mut text, |text| text.len() >= whole.len()).await?,
+        Case::StopAtOnce | Case::StopBehind => client.read_text(&mut text, |_| true).await?,
     }
     Ok(text)
 }
@@ -108,11 +114,16 @@ async fn begin((client, session, script): &mut (Client, Session, Script), case: 
 async fn finish((client, _, script): &mut (Client, Session, Script), text: &mut String) -> Result<()> {
     let whole = script.text().unwrap_or_default();
     if text.len() < whole.len() {
-        client.read_text(text, |text, _| text.len() >= whole.len()).await?;
+        client.read_text(text, |text| text.len() >= whole.len()).await?;
     }
     if *text == whole { Ok(()) } else { Err("a text came back changed".into()) }
 }
 
-fn is_collapsed(_text: &str, newest: usize) -> bool {
-    newest > COLLAPSED_BYTES
+fn is_enough_behind(text: &str) -> bool {
+    text.len() >= READ_BEHIND
+}
+
+/// Frames with the text of several that a client missed.
+async fn collapsed(node: &Node) -> Result<usize> {
+    Ok(node.metric("switchboard_outbox_overflow_total{action=\"collapsed\"").await? as usize)
 }
