@@ -8,7 +8,7 @@ use futures_util::{SinkExt, StreamExt};
 use serde::Deserialize;
 use serde_json::json;
 use serde_json::value::RawValue;
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::{Instant, timeout};
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 use tokio_tungstenite::tungstenite::{Message, Utf8Bytes};
@@ -23,6 +23,9 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Any agent: one that nobody declared is a plain assistant.
 const AGENT: &str = "00000000-0000-4000-8000-000000000001";
+
+/// A receive buffer that does not grow, in bytes, before the kernel doubles it: a few of loopback's packets.
+const FIXED_BYTES: u32 = 256 * 1024;
 
 /// One client connection.
 pub struct Client {
@@ -87,7 +90,17 @@ struct Response {
 impl Client {
     /// Connects to a node.
     pub async fn connect(address: SocketAddr) -> Result<Self> {
-        let tcp = TcpStream::connect(address).await?;
+        Self::over(TcpStream::connect(address).await?, address).await
+    }
+
+    /// The same, but the kernel keeps no more of what was not read than [`FIXED_BYTES`].
+    pub async fn connect_fixed(address: SocketAddr) -> Result<Self> {
+        let socket = TcpSocket::new_v4()?;
+        socket.set_recv_buffer_size(FIXED_BYTES)?;
+        Self::over(socket.connect(address).await?, address).await
+    }
+
+    async fn over(tcp: TcpStream, address: SocketAddr) -> Result<Self> {
         tcp.set_nodelay(true)?;
         let config = WebSocketConfig::default().read_buffer_size(4096).write_buffer_size(0);
         let (stream, _) = client_async_with_config(format!("ws://{address}/ws"), tcp, Some(config)).await?;

@@ -26,7 +26,7 @@ const WORDS_PER_TOKEN: u32 = 2;
 const HELD_OPEN: Duration = Duration::from_secs(100);
 
 /// How much a client reads, in bytes of text, so that the kernel has room again for some, but not all, of what it missed.
-const READ_BEHIND: usize = 90_000;
+const READ_BEHIND: usize = 70_000;
 
 /// The most that a client which stopped may cost beside one that reads, in KiB.
 const TARGET_KIB: f64 = 256.0;
@@ -64,7 +64,7 @@ async fn growth_kib(rig: &Rig, case: Case, report: &mut Report) -> Result<f64> {
     let node = rig.cluster().await?.node_with("stalled", Bus::None, &settings, &environment).await?;
     let mut clients = Vec::new();
     for seed in 0..CLIENTS {
-        let mut client = Client::connect(node.address).await?;
+        let mut client = Client::connect_fixed(node.address).await?;
         let session = client.session().await?;
         clients.push((client, session, script(seed as u64)));
     }
