@@ -13,13 +13,16 @@ use crate::report::Report;
 use crate::rig::{Bus, Rig};
 use crate::script::Script;
 
-/// Clients, each with a turn of its own.
-const CLIENTS: usize = 20;
+/// Clients, each with a few turns at once: the text of one would fit into what the kernel keeps between a node and a client.
+const CLIENTS: usize = 10;
+const TURNS: u64 = 3;
 
-/// The answer of each: nearly 1 MB, which is the longest that a node takes. In frames of single tokens it is 19 MB, many times
-/// what the kernel takes between a node and a client.
+/// The answer of a turn: nearly 1 MB, which is the longest that a node takes.
 const TOKENS: u32 = 100_000;
 const WORDS_PER_TOKEN: u32 = 2;
+
+/// How long the gateway thinks first: every turn of a client has been accepted before the first token comes.
+const THINKS: Duration = Duration::from_secs(2);
 
 /// How long the gateway keeps an answer open that it has said in full: all is measured while every turn still runs, for with
 /// it the node forgets its text.
@@ -63,10 +66,10 @@ async fn growth_kib(rig: &Rig, case: Case, report: &mut Report) -> Result<f64> {
     let environment = [("_RJEM_MALLOC_CONF", "dirty_decay_ms:0,muzzy_decay_ms:0")];
     let node = rig.cluster().await?.node_with("stalled", Bus::None, &settings, &environment).await?;
     let mut clients = Vec::new();
-    for seed in 0..CLIENTS {
+    for first in (0..).step_by(TURNS as usize).take(CLIENTS) {
         let mut client = Client::connect_fixed(node.address).await?;
-        let session = client.session().await?;
-        clients.push((client, session, script(seed as u64)));
+        let sessions = client.sessions(TURNS as usize).await?;
+        clients.push((client, sessions.into_iter().zip((first..first + TURNS).map(script)).collect()));
     }
     let before = idle::resting_kib(&node).await?;
     let mut texts = try_join_all(clients.iter_mut().map(|client| begin(client, case))).await?;
@@ -74,12 +77,12 @@ async fn growth_kib(rig: &Rig, case: Case, report: &mut Report) -> Result<f64> {
         // While a node makes tokens as fast as it can, it grows.
         idle::resting_kib(&node).await?;
         let behind =
-            clients.iter_mut().zip(&mut texts).map(|((client, ..), text)| client.read_text(text, is_enough_behind));
+            clients.iter_mut().zip(&mut texts).map(|((client, _), text)| client.read_text(text, is_enough_behind));
         timeout(HELD_OPEN, try_join_all(behind)).await??;
     }
     let after = idle::resting_kib(&node).await?;
     let in_flight = node.metric("switchboard_turns_in_flight").await? as usize;
-    if in_flight != CLIENTS {
+    if in_flight as u64 != CLIENTS as u64 * TURNS {
         return Err(format!("{in_flight} turns still run; see {}", node.log()).into());
     }
     let collapsed_before = collapsed(&node).await?;
@@ -93,30 +96,39 @@ async fn growth_kib(rig: &Rig, case: Case, report: &mut Report) -> Result<f64> {
     Ok(growth)
 }
 
+/// A client and its turns.
+type Talking = (Client, Vec<(Session, Script)>);
+
 fn script(seed: u64) -> Script {
-    Script { width: WORDS_PER_TOKEN, linger_us: HELD_OPEN.as_micros() as u64, ..Script::flat_out(TOKENS, 1) }
-        .with_seed(seed)
+    let (think_us, linger_us) = (THINKS.as_micros() as u64, HELD_OPEN.as_micros() as u64);
+    Script { width: WORDS_PER_TOKEN, think_us, linger_us, ..Script::flat_out(TOKENS, 1) }.with_seed(seed)
 }
 
-/// Sends the message and reads what the case wants to be read at once.
-async fn begin((client, session, script): &mut (Client, Session, Script), case: Case) -> Result<String> {
-    client.begin(session, script).await?;
-    let whole = script.text().unwrap_or_default();
-    let mut text = String::new();
+/// How much text all turns of a client have, in bytes.
+fn whole(turns: &[(Session, Script)]) -> usize {
+    turns.iter().filter_map(|(_, script)| script.text()).map(|text| text.len()).sum()
+}
+
+/// Sends the messages and reads what the case wants to be read at once.
+async fn begin((client, turns): &mut Talking, case: Case) -> Result<String> {
+    for (session, script) in &*turns {
+        client.begin(session, script).await?;
+    }
+    let (whole, mut text) = (whole(turns), String::new());
     match case {
-        Case::Read => client.read_text(&mut text, |text| text.len() >= whole.len()).await?,
+        Case::Read => client.read_text(&mut text, |text| text.len() >= whole).await?,
         Case::StopAtOnce | Case::StopBehind => client.read_text(&mut text, |_| true).await?,
     }
     Ok(text)
 }
 
-/// Reads the rest, and holds the text against the script.
-async fn finish((client, _, script): &mut (Client, Session, Script), text: &mut String) -> Result<()> {
-    let whole = script.text().unwrap_or_default();
-    if text.len() < whole.len() {
-        client.read_text(text, |text| text.len() >= whole.len()).await?;
+/// Reads the rest. The texts of the turns come mixed; there must be as much as was scripted.
+async fn finish((client, turns): &mut Talking, text: &mut String) -> Result<()> {
+    let whole = whole(turns);
+    if text.len() < whole {
+        client.read_text(text, |text| text.len() >= whole).await?;
     }
-    if *text == whole { Ok(()) } else { Err("a text came back changed".into()) }
+    if text.len() == whole { Ok(()) } else { Err("there is more text than was scripted".into()) }
 }
 
 fn is_enough_behind(text: &str) -> bool {
