@@ -164,11 +164,11 @@ async fn a_holder_in_doubt_shows_nothing_of_its_answer_before_the_store_has_take
     client.expect("stream_token").await;
 
     database.stop(Shutdown::Fast).await.unwrap();
-    // One is asked for every third of a lease, so that the last that succeeded is more than two thirds old.
-    assert_eventually("renewals fail", PATIENCE, async || {
-        node.metric("switchboard_lease_renewals_total", &[("result", "failed")]) >= 3.0
-    })
-    .await;
+    // One is asked for every third of a lease, so that the last that succeeded is more than two thirds old. On a busy machine
+    // some fail before.
+    let failed = || node.metric("switchboard_lease_renewals_total", &[("result", "failed")]);
+    let before = failed();
+    assert_eventually("renewals fail", PATIENCE, async || failed() >= before + 3.0).await;
     let finishes = || node.metric("switchboard_store_operations_total", &[("operation", "turn.finish")]);
     assert_eq!(finishes(), 0.0);
     gate.open_all();
