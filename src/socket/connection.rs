@@ -281,8 +281,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
         let metrics = &self.inner.metrics;
         metrics.frames_out.inc();
         metrics.bytes_out.inc_by(frame.len() as u64);
-        for part in fragments::of(frame) {
-            self.feed(part).await?;
+        if frame.len() <= fragments::MAX_BYTES {
+            return self.feed(Message::Text(frame)).await;
+        }
+        // Boxed, so that an idle connection does not carry the space of it.
+        Box::pin(self.send_in_fragments(frame)).await
+    }
+
+    async fn send_in_fragments(&mut self, text: Utf8Bytes) -> Result<(), End> {
+        for fragment in fragments::of(text.into()) {
+            self.feed(Message::Frame(fragment)).await?;
         }
         Ok(())
     }
