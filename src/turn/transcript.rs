@@ -9,9 +9,9 @@ use std::mem::discriminant;
 use serde::{Deserialize, Serialize};
 use tokio_tungstenite::tungstenite::Utf8Bytes;
 
-/// The most text that one collapsed piece carries, in bytes: little enough that a client whose connection breaks all the time
-/// keeps what it got.
-const MAX_COLLAPSED_BYTES: usize = 16 * 1024;
+/// The most text that one collapsed piece carries, in bytes; the frame has it twice. So little that a client whose connection
+/// breaks every few kilobytes comes forward: it keeps whole frames only.
+const MAX_COLLAPSED_BYTES: usize = 4 * 1024;
 
 /// Which of a turn's two texts a piece appends to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
