@@ -38,7 +38,8 @@ pub enum Kind {
     Frame,
     /// The turn's terminal frame, exactly as a client gets it.
     End,
-    /// A holder started to run the turn: whoever has sockets for it may attach. Without a payload: the store tells what it is called.
+    /// A holder started to run the turn: whoever has sockets for it may attach. Without a payload: the store tells what it is
+    /// called.
     Started,
     /// Something about the turn changed outside its stream (a queued turn was cancelled): look at the store.
     Changed,

@@ -143,7 +143,7 @@ impl Life {
                 self.error_code = finish.outcome.error_code().map(str::to_owned);
                 self.leave(finish.outcome.state())
             }
-            Act::Finish(finish) if self.ended_by(finish) => Met::Done,
+            Act::Finish(finish) if finish.is(self.epoch, self.state, self.last_seq, self.answer) => Met::Done,
             Act::Park(park) if self.is_held(park.holder, park.epoch) => {
                 if self.cancel_requested {
                     return Met::CancelRequested;
@@ -192,14 +192,6 @@ impl Life {
     pub fn is_free(&self, now: i64) -> bool {
         let over = self.lease_until.is_some_and(|until| until < now);
         self.state == TurnState::Queued || (self.state == TurnState::Running && over)
-    }
-
-    /// This very ending was written before.
-    pub fn ended_by(&self, finish: &Finish) -> bool {
-        self.epoch == finish.epoch
-            && self.state == finish.outcome.state()
-            && self.last_seq == finish.last_seq
-            && self.answer == finish.answer()
     }
 
     fn is_run_by(&self, holder: NodeId) -> bool {

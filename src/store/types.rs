@@ -290,6 +290,11 @@ impl Finish {
     pub(super) fn answer(&self) -> Option<MessageId> {
         (!self.text.is_empty()).then_some(self.message)
     }
+
+    /// A turn that is like this has ended exactly so: this very ending was written before.
+    pub(super) fn is(&self, epoch: i64, state: TurnState, last_seq: i64, answer: Option<MessageId>) -> bool {
+        (epoch, state, last_seq, answer) == (self.epoch, self.outcome.state(), self.last_seq, self.answer())
+    }
 }
 
 /// The three ends of a turn.
@@ -415,17 +420,6 @@ pub struct Turn {
     pub usage: TurnUsage,
     /// The code of a failure.
     pub error_code: Option<String>,
-}
-
-impl Turn {
-    /// The turn ended exactly as `finish` wants it to end: that very ending was written before.
-    pub(super) fn ended_by(&self, finish: &Finish) -> bool {
-        let answer = self.answer.as_ref().map(|answer| answer.message);
-        self.epoch == finish.epoch
-            && self.state == finish.outcome.state()
-            && self.last_seq == finish.last_seq
-            && answer == finish.answer()
-    }
 }
 
 /// The message that a turn ended with.

@@ -25,27 +25,19 @@ struct Held {
     about: About,
     epoch: i64,
     signals: Signals,
+    /// The run's own, and of no other run.
     lease: Arc<Lease>,
 }
 
 /// What can end a run from outside.
 #[derive(Clone, Default)]
 pub(super) struct Signals {
-    /// Tells one run from another.
-    run: Arc<()>,
     /// Somebody pressed Stop.
     pub cancelled: CancellationToken,
     /// Another node has the turn.
     pub lost: CancellationToken,
     /// This node gives the turn back.
     pub abandoned: CancellationToken,
-}
-
-impl Signals {
-    /// These are the signals of the same run.
-    fn is(&self, other: &Self) -> bool {
-        Arc::ptr_eq(&self.run, &other.run)
-    }
 }
 
 /// One turn's entry; it goes when this is dropped, however the run ended.
@@ -128,7 +120,7 @@ impl Holding {
     /// Takes the entry away: no signal arrives from here on. The entry of a later run on this node stays.
     pub(super) fn leave(&self) {
         let mut held = self.holdings.lock();
-        if held.get(&self.turn).is_some_and(|held| held.signals.is(&self.signals)) {
+        if held.get(&self.turn).is_some_and(|held| Arc::ptr_eq(&held.lease, &self.lease)) {
             held.remove(&self.turn);
         }
     }

@@ -158,7 +158,9 @@ pub(super) async fn finish(connections: &Connections, finish: &Finish) -> Result
         return Ok(Finished::Committed);
     }
     let now = get(connections, finish.turn).await?;
-    Ok(if now.is_some_and(|turn| turn.ended_by(finish)) { Finished::Committed } else { Finished::Fenced })
+    let repeated = now
+        .is_some_and(|turn| finish.is(turn.epoch, turn.state, turn.last_seq, turn.answer.map(|answer| answer.message)));
+    Ok(if repeated { Finished::Committed } else { Finished::Fenced })
 }
 
 pub(super) async fn cancel(
