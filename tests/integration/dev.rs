@@ -19,9 +19,7 @@ use crate::support::services;
 const WITHIN: Duration = Duration::from_secs(30);
 
 async fn connect(url: &str) -> Client {
-    let (client, connection) = tokio_postgres::connect(url, NoTls).await.expect("a connection");
-    tokio::spawn(async move { drop(connection.await) });
-    client
+    services::connect(url).await.0
 }
 
 async fn number(client: &Client, query: &str) -> i64 {

@@ -10,11 +10,10 @@ use switchboard::ids::NodeId;
 use switchboard::model::{ChatMessage, Deltas, Model, ModelError, Prompt, Script, Scripted};
 use switchboard::node::{Config, ModelChoice, Role, StoreChoice};
 use switchboard::store::Claim;
-use tokio::task::JoinHandle;
-use tokio_postgres::{Client, NoTls};
 
 use crate::support::eventually::assert_eventually;
 use crate::support::node::{Shared, TestNode};
+use crate::support::services;
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -237,7 +236,7 @@ async fn a_node_whose_threads_are_all_busy_keeps_its_turn() {
 
 /// The epoch of the running turn, and when its lease runs out.
 async fn running(shared: &Shared) -> (i64, SystemTime) {
-    let (client, connection) = connect(shared).await;
+    let (client, connection) = services::connect(database(shared)).await;
     let row =
         client.query_one("select epoch, lease_until from turns where state = 'running'", &[]).await.expect("it runs");
     drop(client);
@@ -305,16 +304,14 @@ async fn a_stop_that_only_a_replaced_holder_was_told_of_ends_the_turn_all_the_sa
 
 /// Gives the running turn to another holder, behind the node's back.
 pub async fn steal(shared: &Shared, thief: NodeId) {
-    let (client, connection) = connect(shared).await;
+    let (client, connection) = services::connect(database(shared)).await;
     let sql = "update turns set holder = $1, epoch = epoch + 1, lease_until = now() + interval '1 minute' where state = 'running'";
     assert_eq!(client.execute(sql, &[&thief.0]).await.unwrap(), 1);
     drop(client);
     connection.await.unwrap().unwrap();
 }
 
-/// A connection to the database behind the nodes' backs, and what drives it.
-async fn connect(shared: &Shared) -> (Client, JoinHandle<Result<(), tokio_postgres::Error>>) {
+fn database(shared: &Shared) -> &str {
     let StoreChoice::Postgres(config) = &shared.store else { panic!("not on Postgres") };
-    let (client, connection) = tokio_postgres::connect(config.url.expose(), NoTls).await.unwrap();
-    (client, tokio::spawn(connection))
+    config.url.expose()
 }

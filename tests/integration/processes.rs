@@ -126,8 +126,7 @@ async fn a_turn_is_given_back(gateway: &ScriptedGateway, settings: &[(&'static s
     assert_eq!(status.code(), Some(0));
 
     let (_, database) = settings.iter().find(|(name, _)| *name == "DATABASE_URL").expect("a database");
-    let (store, connection) = tokio_postgres::connect(database, tokio_postgres::NoTls).await.unwrap();
-    let connection = tokio::spawn(connection);
+    let (store, connection) = services::connect(database).await;
     let row = store.query_one("select epoch, attempt from turns", &[]).await.unwrap();
     assert_eq!((row.get::<_, i64>(0), row.get::<_, i32>(1)), (2, 1));
     drop(store);

@@ -6,6 +6,8 @@ use std::io::Write;
 
 use switchboard::dev::{Nats, Postgres, PostgresConfig, Tools};
 use tokio::sync::OnceCell;
+use tokio::task::JoinHandle;
+use tokio_postgres::{Client, NoTls};
 use uuid::Uuid;
 
 /// The Postgres that all tests share.
@@ -24,6 +26,12 @@ pub async fn nats() -> &'static Nats {
 pub async fn database() -> String {
     let name = format!("test_{}", Uuid::new_v4().simple());
     postgres().await.create_database(&name).await.expect("a database for the test")
+}
+
+/// A connection to a database, behind the nodes' backs, and what drives it.
+pub async fn connect(url: &str) -> (Client, JoinHandle<Result<(), tokio_postgres::Error>>) {
+    let (client, connection) = tokio_postgres::connect(url, NoTls).await.expect("a connection");
+    (client, tokio::spawn(connection))
 }
 
 /// A subject prefix that no other test uses.

@@ -121,8 +121,7 @@ impl Fixture {
     pub async fn eye(&self) -> Eye {
         match &self.database {
             Database::Postgres(url) => {
-                let (client, connection) = tokio_postgres::connect(url, tokio_postgres::NoTls).await.unwrap();
-                tokio::spawn(connection);
+                let (client, _) = services::connect(url).await;
                 Eye::Postgres(client)
             }
             Database::Sqlite(folder) => {

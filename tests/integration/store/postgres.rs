@@ -8,7 +8,7 @@ use switchboard::ids::{NodeId, SessionId};
 use switchboard::store::postgres::{Config, Postgres};
 use switchboard::store::{Acceptance, Metrics, Store, StoreError};
 use tokio::time::{Instant, timeout};
-use tokio_postgres::{Client, NoTls};
+use tokio_postgres::Client;
 
 use crate::support::eventually::assert_eventually;
 use crate::support::services;
@@ -35,9 +35,7 @@ async fn migrated(config: Config) -> Postgres {
 }
 
 async fn client(url: &str) -> Client {
-    let (client, connection) = tokio_postgres::connect(url, NoTls).await.expect("a connection");
-    tokio::spawn(async move { drop(connection.await) });
-    client
+    services::connect(url).await.0
 }
 
 /// The result is [`StoreError::Unavailable`], and came well before anybody's patience ended.
